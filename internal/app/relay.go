@@ -1,0 +1,53 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/finnest/event-runtime/internal/api"
+	"github.com/finnest/event-runtime/internal/relay"
+	"github.com/finnest/event-runtime/internal/telemetry"
+	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/rs/zerolog"
+	"github.com/sethvargo/go-envconfig"
+	"golang.org/x/sync/errgroup"
+)
+
+// RelayConfig is everything `relay` reads from its environment.
+type RelayConfig struct {
+	Relay    relay.Config        `env:", prefix=RELAY_"`
+	NATS     transport.Config    `env:", prefix=NATS_"`
+	HTTPAddr string              `env:"RELAY_HTTP_ADDR, default=127.0.0.1:8081"` // beside a worker on the same machine
+	Log      telemetry.LogConfig `env:", prefix=LOG_"`
+}
+
+// ReadRelay takes the relay's configuration from variables.
+func ReadRelay(ctx context.Context, from envconfig.Lookuper) (cfg RelayConfig, err error) {
+	if err = envconfig.ProcessWith(ctx, &envconfig.Config{Target: &cfg, Lookuper: from}); err != nil {
+		err = fmt.Errorf("read configuration: %w", err)
+	}
+	return cfg, err
+}
+
+// Relay moves the outbox to JetStream until ctx ends.
+func Relay(ctx context.Context, cfg RelayConfig, log zerolog.Logger) error {
+	page, shutdown, err := telemetry.Meters()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
+	nc, _, err := transport.Connect(cfg.NATS, "relay")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	r, err := relay.New(cfg.Relay, nc, log)
+	if err != nil {
+		return err
+	}
+	server := api.New(api.Config{Addr: cfg.HTTPAddr}, page, log, api.Check{Name: "relay", Do: func(context.Context) string { return r.Ready() }})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Run(ctx) })
+	g.Go(func() error { return r.Run(ctx) })
+	return g.Wait()
+}

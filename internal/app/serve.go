@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/finnest/event-runtime/internal/adapters/ofb"
+	"github.com/finnest/event-runtime/internal/api"
+	"github.com/finnest/event-runtime/internal/archive"
+	"github.com/finnest/event-runtime/internal/consumer"
+	"github.com/finnest/event-runtime/internal/event"
+	"github.com/finnest/event-runtime/internal/flush"
+	"github.com/finnest/event-runtime/internal/lease"
+	"github.com/finnest/event-runtime/internal/quarantine"
+	"github.com/finnest/event-runtime/internal/submit"
+	"github.com/finnest/event-runtime/internal/telemetry"
+	"github.com/finnest/event-runtime/internal/tenant"
+	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+)
+
+// parts are what a serving process is made of.
+type parts struct {
+	cfg       Config
+	log       zerolog.Logger
+	pool      *pgxpool.Pool
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	tenants   *tenant.Directory
+	desk      *submit.Desk
+	loop      *flush.Loop
+	consumers []*consumer.Consumer
+	drift     atomic.Pointer[string] // written by watch, read by readiness
+}
+
+// Serve consumes, submits and reconciles until ctx ends.
+func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
+	page, shutdown, err := telemetry.Meters()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
+	p := &parts{cfg: cfg, log: log}
+	defer p.close()
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	if err := p.build(); err != nil {
+		return err
+	}
+	server := api.New(cfg.HTTP, page, log, p.checks()...)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Run(ctx) })
+	g.Go(func() error { return p.tenants.Run(ctx) })
+	g.Go(func() error { return p.loop.Run(ctx) })
+	g.Go(func() error { return p.desk.Reconcile(ctx) })
+	g.Go(func() error { return p.watch(ctx) })
+	g.Go(func() error { return p.lead(ctx) })
+	for _, c := range p.consumers {
+		g.Go(func() error { return c.Run(ctx) })
+	}
+	log.Info().Str("event", "serve.started").Str("instance", cfg.Instance).Send()
+	err = g.Wait()
+	log.Info().Str("event", "serve.stopped").Err(err).Send()
+	return err
+}
+
+// open connects, and waits for what a starting machine may not have yet.
+func (p *parts) open(ctx context.Context) error {
+	var err error
+	if p.pool, err = Pool(ctx, p.cfg.DatabaseURL, p.cfg.DatabaseConns); err != nil {
+		return err
+	}
+	if p.nc, p.js, err = transport.Connect(p.cfg.NATS, p.cfg.Instance); err != nil {
+		return err
+	}
+	if err := until(ctx, p.log, "wait.database", func(ctx context.Context) (err error) {
+		p.tenants, err = tenant.Open(ctx, p.pool, p.log)
+		return err
+	}); err != nil {
+		return err
+	}
+	if !p.cfg.NATS.Provision {
+		return nil
+	}
+	return until(ctx, p.log, "wait.nats", func(ctx context.Context) error {
+		return transport.Provision(ctx, p.js, p.pool, p.cfg.NATS.Streams, time.Now())
+	})
+}
+
+func (p *parts) build() error {
+	catalog, err := event.NewCatalog()
+	if err != nil {
+		return err
+	}
+	openFinance, err := p.buildDesk()
+	if err != nil {
+		return err
+	}
+	p.loop = flush.NewLoop(p.cfg.Flush, p.desk, time.Now, p.log)
+	reporters := map[string]submit.Reporter{transport.PCMOFB: openFinance}
+	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
+		c, err := consumer.New(p.cfg.Consumer, consumer.Deps{Name: d.Config.Durable, Stream: d.Stream, JS: p.js, Pool: p.pool, Catalog: catalog,
+			Tenants: p.tenants.Snapshot, Reporter: reporters[d.Config.Durable], Now: time.Now, Log: p.log, Wake: p.loop.Wake})
+		if err != nil {
+			return err
+		}
+		p.consumers = append(p.consumers, c)
+	}
+	return nil
+}
+
+// buildDesk makes what submits, and answers with the adapter that also reports.
+func (p *parts) buildDesk() (submit.Adapter, error) {
+	spool, err := submit.OpenSpool(p.cfg.SpoolDir)
+	if err != nil {
+		return nil, fmt.Errorf("SPOOL_DIR: %w", err)
+	}
+	openFinance, err := ofb.New(p.cfg.OFB, p.tenants.Snapshot, time.Now, p.log)
+	if err != nil {
+		return nil, err
+	}
+	p.desk, err = submit.NewDesk(submit.Deps{Pool: p.pool, Adapters: map[string]submit.Adapter{event.OFB: openFinance}, Tenants: p.tenants.Snapshot,
+		Timing: p.cfg.Submit, Owner: p.cfg.Instance, LeaseTTL: p.cfg.LeaseTTL, Now: time.Now, Log: p.log, Spool: spool})
+	return openFinance, err
+}
+
+// Desk is what submits, alone, for commands that look after batches.
+func Desk(ctx context.Context, cfg Config, log zerolog.Logger) (desk *submit.Desk, done func(), err error) {
+	p := &parts{cfg: cfg, log: log}
+	if p.pool, err = Pool(ctx, cfg.DatabaseURL, 2); err != nil {
+		return nil, nil, err
+	}
+	if p.tenants, err = tenant.Open(ctx, p.pool, log); err == nil {
+		_, err = p.buildDesk()
+	}
+	if err != nil {
+		p.close()
+		return nil, nil, err
+	}
+	return p.desk, p.close, nil
+}
+
+// Splitters find the items of frozen bodies, by ecosystem.
+func Splitters() map[string]func(api string, body []byte) ([][]byte, error) {
+	return map[string]func(string, []byte) ([][]byte, error){event.OFB: ofb.Split}
+}
+
+// lead does what one process at a time must do.
+func (p *parts) lead(ctx context.Context) error {
+	return lease.Run(ctx, p.pool, lease.Job{Name: "leader", Owner: p.cfg.Instance, TTL: p.cfg.LeaseTTL}, func(ctx context.Context, _ int64) error {
+		g, ctx := errgroup.WithContext(ctx)
+		if p.cfg.MaintenanceURL != "" {
+			maintenance, err := Pool(ctx, p.cfg.MaintenanceURL, 1)
+			if err != nil {
+				return err
+			}
+			defer maintenance.Close()
+			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
+		}
+		g.Go(func() error { return p.announce(ctx) })
+		return g.Wait()
+	})
+}
+
+// announce repeats notices of quarantine that could not be published at once.
+func (p *parts) announce(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := quarantine.Announce(ctx, p.pool, p.js); err != nil && ctx.Err() == nil {
+			p.log.Warn().Str("event", "quarantine.announce_failed").Err(err).Send()
+		}
+		sleep(ctx, 10*time.Second)
+	}
+	return nil
+}
+
+// watch compares the live streams with what we need.
+func (p *parts) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		found, err := transport.Drift(ctx, p.js, p.cfg.NATS.Streams)
+		why := ""
+		if err == nil && len(found) > 0 {
+			why = fmt.Sprint(found)
+		}
+		if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
+			p.log.Error().Str("event", "streams.drifted").Strs("settings", found).Send()
+		}
+		sleep(ctx, 30*time.Second)
+	}
+	return nil
+}
+
+func (p *parts) checks() []api.Check {
+	checks := []api.Check{
+		{Name: "postgres", Do: func(ctx context.Context) string { return failure(p.pool.Ping(ctx)) }},
+		{Name: "nats", Do: func(context.Context) string {
+			if p.nc.Status() != nats.CONNECTED {
+				return "connection is " + p.nc.Status().String()
+			}
+			return ""
+		}},
+		{Name: "streams", Do: func(context.Context) string {
+			if why := p.drift.Load(); why != nil {
+				return *why
+			}
+			return "not looked at yet"
+		}},
+	}
+	for _, c := range p.consumers {
+		checks = append(checks, api.Check{Name: "consumer " + c.Name(), Do: func(context.Context) string { return c.Ready() }})
+	}
+	return checks
+}
+
+func (p *parts) close() {
+	if p.nc != nil {
+		p.nc.Close()
+	}
+	if p.pool != nil {
+		p.pool.Close()
+	}
+}
+
+func failure(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,18 @@
+package consumer
+
+import (
+	"testing"
+
+	"github.com/finnest/event-runtime/internal/testenv"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/sdk/metric"
+)
+
+// readings shows every instrument of this process: what labels carry is a sink
+// like any other.
+var readings = metric.NewManualReader()
+
+func TestMain(m *testing.M) {
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(readings)))
+	testenv.Main(m)
+}

@@ -1,0 +1,12 @@
+package consumer
+
+import (
+	"testing"
+
+	"github.com/finnest/event-runtime/internal/testenv"
+)
+
+func TestStatementsFitTheSchema(t *testing.T) {
+	t.Parallel()
+	testenv.Prepare(t, testenv.Postgres(t), ".")
+}

@@ -1,0 +1,80 @@
+package event
+
+import (
+	"bytes"
+	"strconv"
+)
+
+const (
+	maxDepth   = 64
+	maxMessage = 512 << 10 // max_msg_size of the streams
+	maxPayload = 256 << 10 // the CHECK of outbox.payload
+	maxSafe    = 1 << 53
+	maxExact   = "9007199254740992" // maxSafe as text
+)
+
+// tooDeep reports JSON nested beyond maxDepth without parsing it, so that a
+// hostile document costs one pass over its bytes.
+func tooDeep(doc []byte) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// unstorable finds what Postgres or RFC 8785 cannot hold in valid JSON: a NUL
+// character, or an integer that float64 would change. The result is a byte
+// position, or -1.
+func unstorable(doc []byte) int {
+	inString := false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case inString && c == '\\':
+			if bytes.HasPrefix(doc[i+1:], []byte("u0000")) {
+				return i
+			}
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '-' || '0' <= c && c <= '9':
+			end := i + 1
+			for end < len(doc) && isNumber(doc[end]) {
+				end++
+			}
+			if inexact(doc[i:end]) {
+				return i
+			}
+			i = end - 1
+		}
+	}
+	return -1
+}
+
+func isNumber(c byte) bool {
+	return '0' <= c && c <= '9' || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
+}
+
+// inexact reports an integer beyond ±2^53, and what float64 cannot hold at all.
+// Other fractions are float64 by contract.
+func inexact(number []byte) bool {
+	if bytes.ContainsAny(number, ".eE") {
+		_, err := strconv.ParseFloat(string(number), 64)
+		return err != nil
+	}
+	number = bytes.TrimPrefix(number, []byte("-"))
+	return len(number) > len(maxExact) || len(number) == len(maxExact) && string(number) > maxExact
+}

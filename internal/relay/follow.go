@@ -1,0 +1,158 @@
+package relay
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/finnest/event-runtime/internal/crash"
+	"github.com/finnest/event-runtime/internal/relay/message"
+	"github.com/finnest/event-runtime/internal/relay/pgoutput"
+	"github.com/finnest/event-runtime/internal/relay/route"
+)
+
+// follower turns the stream into messages. Everything in it is used again for
+// the next row, and belongs to the goroutine that reads.
+type follower struct {
+	*session
+	tables    *tables
+	publisher *publisher
+
+	decoded pgoutput.Message
+	tx      message.Transaction
+	open    bool   // between Begin and Commit
+	idx     uint64 // of the next change of the transaction
+	body    []byte
+	to      route.Routed
+}
+
+// follow reads until ctx ends, or the stream does.
+func (s *session) follow(ctx context.Context) error {
+	f := &follower{session: s, tables: newTables(s.plan, s.side), publisher: s.publisher()}
+	s.feed.frames.before = f.beforeRead(ctx)
+	defer context.AfterFunc(ctx, func() { _ = s.feed.conn.SetReadDeadline(time.Unix(1, 0)) })()
+	for {
+		kind, body, err := s.feed.frames.next()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case 'd':
+			err = f.data(ctx, body)
+		case 'E':
+			err = serverError(body)
+		case 'c', 'C', 'Z':
+			err = fmt.Errorf("the server ended the stream")
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// beforeRead naps where that saves wake-ups, and sets the deadline that ends a
+// read from a dead server. The deadline of a context that ended meanwhile stays.
+func (f *follower) beforeRead(ctx context.Context) func(bool) error {
+	return func(short bool) error {
+		if short && f.idx >= napAfter {
+			time.Sleep(nap) //nolint:forbidigo // it saves wake-ups; a timer would add one
+		}
+		if err := f.feed.conn.SetReadDeadline(time.Now().Add(silentFor)); err != nil {
+			return err
+		}
+		return ctx.Err()
+	}
+}
+
+func (f *follower) data(ctx context.Context, body []byte) error {
+	switch {
+	case len(body) > xlogHead && body[0] == 'w':
+		return f.change(ctx, body[xlogHead:])
+	case len(body) == 18 && body[0] == 'k':
+		// Everything committed before this position has been sent to us.
+		if !f.open {
+			f.window.mark(binary.BigEndian.Uint64(body[1:]))
+		}
+		if body[17] == 1 {
+			wake(f.asked)
+		}
+		return nil
+	default:
+		return fmt.Errorf("unknown message of the stream, %d bytes", len(body))
+	}
+}
+
+// change counts as Sequin counts: rows and logical messages of every published
+// table have a number in their transaction, whether the sink wants them or not.
+func (f *follower) change(ctx context.Context, text []byte) error {
+	m := &f.decoded
+	if err := pgoutput.Decode(text, m); err != nil {
+		return err
+	}
+	switch m.Kind {
+	case pgoutput.Begin:
+		f.tx, f.open, f.idx = message.Transaction{LSN: m.LSN, Time: m.Time}, true, 0
+	case pgoutput.Commit:
+		f.open, f.idx = false, 0
+		f.window.mark(m.End)
+	case pgoutput.Relation:
+		return f.tables.learn(ctx, &m.Table)
+	case pgoutput.Insert:
+		f.idx++
+		return f.insert(ctx, f.idx-1)
+	case pgoutput.Update, pgoutput.Delete, pgoutput.Truncate:
+		f.idx++
+	case pgoutput.Logical:
+		if f.open && m.Transactional {
+			f.idx++
+			f.annotate()
+		}
+	}
+	return nil
+}
+
+func (f *follower) annotate() {
+	switch string(f.decoded.Prefix) {
+	case "sequin:transaction_annotations.set":
+		f.tx.Annotations, _ = message.Normalize(f.decoded.Content) // what is no JSON is none
+	case "sequin:transaction_annotations.clear":
+		f.tx.Annotations = nil
+	}
+}
+
+func (f *follower) insert(ctx context.Context, idx uint64) error {
+	m := &f.decoded
+	t, err := f.tables.find(m.RelationID)
+	if err != nil || t == nil {
+		return err
+	}
+	if len(m.New) != t.columns {
+		return fmt.Errorf("a row of %d columns in table %s, which has %d", len(m.New), t.name, t.columns)
+	}
+	f.body = t.body.AppendInsert(f.body[:0], &f.tx, idx, m.New)
+	t.route(&f.to, route.Row{Values: m.New, LSN: f.tx.LSN, Idx: idx})
+	out := outgoing{subject: f.to.Subject, msgID: f.to.MsgID, trace: f.to.Traceparent, body: f.body}
+	if why, never := f.unpublishable(&out, m.New); never {
+		f.body = nil // it may have become very large
+		return f.park(ctx, &out, why)
+	}
+	return f.publish(ctx, &out)
+}
+
+// publish waits for room in the window. What cannot be written to the connection
+// waits there for it to come back.
+func (f *follower) publish(ctx context.Context, out *outgoing) error {
+	seq, ok := f.window.put(out)
+	for !ok {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.window.room:
+		}
+		seq, ok = f.window.put(out)
+	}
+	err := f.publisher.send(seq, out)
+	crash.Point("relay_after_publish")
+	return err
+}

@@ -1,0 +1,58 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// counts are read when somebody asks: a row must not pay for them.
+type counts struct {
+	stored, duplicate, failed, parked atomic.Int64
+
+	confirmed atomic.Uint64 // log position
+	lag       atomic.Int64  // bytes of log that Postgres keeps for the slot
+}
+
+// Stats is what the relay has done since it was made.
+type Stats struct {
+	Stored    int64  // messages that a stream has taken
+	Duplicate int64  // that it had before
+	Failed    int64  // answers that mean: again
+	Parked    int64  // messages that nobody will ever take
+	Confirmed uint64 // position of the slot
+	LagBytes  int64  // log between there and now
+}
+
+// Stats gives the numbers behind the metrics.
+func (r *Relay) Stats() Stats {
+	c := &r.counts
+	return Stats{
+		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
+		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(),
+	}
+}
+
+// export offers the counts until stop.
+func (c *counts) export() (stop func(), err error) {
+	m := otel.Meter("event-runtime/relay")
+	published, e0 := m.Int64ObservableCounter("event_runtime_relay_published_total", metric.WithDescription("Answers to published messages, by what became of the message."))
+	confirmed, e1 := m.Int64ObservableGauge("event_runtime_relay_confirmed_lsn", metric.WithDescription("How far the slot is confirmed."))
+	lag, e2 := m.Int64ObservableGauge("event_runtime_slot_lag_bytes", metric.WithUnit("By"), metric.WithDescription("Log that the slot has yet to confirm."))
+	registration, e3 := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for result, n := range map[string]*atomic.Int64{"stored": &c.stored, "duplicate": &c.duplicate, "failed": &c.failed, "parked": &c.parked} {
+			o.ObserveInt64(published, n.Load(), metric.WithAttributes(attribute.String("result", result)))
+		}
+		o.ObserveInt64(confirmed, int64(c.confirmed.Load()))
+		o.ObserveInt64(lag, c.lag.Load())
+		return nil
+	}, published, confirmed, lag)
+	if err := errors.Join(e0, e1, e2, e3); err != nil {
+		return nil, err
+	}
+	return func() { _ = registration.Unregister() }, nil
+}

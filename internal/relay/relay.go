@@ -1,0 +1,158 @@
+// Package relay moves the rows of the outbox to JetStream by change data
+// capture, and emits what Sequin would emit.
+//
+// Promise: the slot is confirmed only behind messages that JetStream has stored
+//
+//	or that are committed in quarantine, so no row is lost, whatever dies when;
+//	what is published twice has the same Nats-Msg-Id. Memory is bounded.
+//
+// State:   the replication slot, which is also the mutex: one relay works, the
+//
+//	others wait for it. In memory only a window of unstored messages.
+//
+// Failure: whatever goes wrong with Postgres starts a new session at the slot's
+//
+//	position; what NATS does not store is sent again from the window, for ever.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/finnest/event-runtime/internal/relay/manifest"
+	"github.com/finnest/event-runtime/sequin"
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+)
+
+// Config bounds the relay. Where NATS is, its caller knows.
+type Config struct {
+	DatabaseURL string        `env:"DATABASE_URL, required"`        // of the role runtime_relay
+	File        string        `env:"SEQUIN_FILE"`                   // empty: the one in the binary
+	Window      int           `env:"WINDOW, default=4096"`          // messages without a PubAck
+	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one
+	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
+	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
+	CorePublish bool          `env:"CORE_PUBLISH, default=false"`   // for fault tests only: waits for no PubAck and loses messages, as Sequin does
+}
+
+// Relay follows one slot.
+type Relay struct {
+	cfg    Config
+	plan   *plan
+	nc     *nats.Conn
+	log    zerolog.Logger
+	counts counts
+
+	idle    atomic.Pointer[string] // why no session is running; nil when one is
+	refusal refusals
+}
+
+// New reads the file and starts nothing.
+func New(cfg Config, nc *nats.Conn, log zerolog.Logger) (*Relay, error) {
+	if cfg.Window < 1 || cfg.WindowBytes < 1<<16 {
+		return nil, fmt.Errorf("relay: a window of %d messages and %d bytes is too small: give it at least 1 and 65536", cfg.Window, cfg.WindowBytes)
+	}
+	name, text := "the built-in sequin.yaml", sequin.NATS
+	if cfg.File != "" {
+		var err error
+		if name, text, err = readFile(cfg.File); err != nil {
+			return nil, err
+		}
+	}
+	file, err := manifest.Read(text, os.Environ())
+	if err != nil {
+		return nil, fmt.Errorf("relay: %s: %w", name, err)
+	}
+	plan, err := planOf(file)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %s: %w", name, err)
+	}
+	r := &Relay{cfg: cfg, plan: plan, nc: nc, log: log.With().Str("slot", plan.slot).Logger()}
+	r.idleBecause("not started")
+	return r, nil
+}
+
+func readFile(path string) (string, []byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("relay: read the file named by SEQUIN_FILE: %w", err)
+	}
+	return path, text, nil
+}
+
+// Ready says why rows do not reach JetStream now, or "".
+func (r *Relay) Ready() string {
+	switch idle, refusal := r.idle.Load(), r.refusal.first(); {
+	case idle != nil:
+		return *idle
+	case !r.nc.IsConnected():
+		return "nats is not connected"
+	case refusal != "":
+		return "messages are not stored: " + refusal
+	default:
+		return ""
+	}
+}
+
+func (r *Relay) idleBecause(why string) { r.idle.Store(&why) }
+
+// Run relays until ctx ends. It gives up only when the connection to NATS has
+// been closed for good.
+func (r *Relay) Run(ctx context.Context) error {
+	stop, err := r.counts.export()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	window := newWindow(r.cfg.Window, r.cfg.WindowBytes, r.cfg.AckTimeout, rand.Float64)
+	var last trouble
+	for {
+		began := time.Now()
+		err := r.session(ctx, window)
+		switch {
+		case ctx.Err() != nil:
+			return r.stopped(err)
+		case errors.Is(err, nats.ErrConnectionClosed):
+			r.idleBecause("the connection to nats is closed")
+			return fmt.Errorf("relay: %w", err)
+		}
+		last = last.after(err, time.Since(began))
+		r.tell(last)
+		pause(ctx, last.wait(rand.Float64()))
+		if ctx.Err() != nil {
+			return r.stopped(nil)
+		}
+	}
+}
+
+// stopped ends Run at shutdown. What could not be confirmed then is read again
+// by the next relay; that is no failure.
+func (r *Relay) stopped(err error) error {
+	r.log.Info().Str("event", "relay.stopped").Err(err).Send()
+	r.idleBecause("stopped")
+	return nil
+}
+
+// tell logs a trouble when it is another than before.
+func (r *Relay) tell(t trouble) {
+	r.idleBecause(t.reason)
+	if t.times > 1 {
+		return
+	}
+	r.log.WithLevel(t.level).Str("event", t.event).Str("code", t.code).Err(t.err).Str("hint", t.hint).Send()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

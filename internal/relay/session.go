@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+)
+
+// session is one life of the connections to Postgres. What it has published and
+// not confirmed when it ends, the next one reads and publishes again.
+type session struct {
+	*Relay
+	side   *side
+	feed   *feed
+	window *window
+	inbox  string
+
+	asked       chan struct{}    // the server wants to hear from us
+	reconnected chan nats.Status // PubAcks on their way were lost
+}
+
+// errStopped ends reading at shutdown.
+var errStopped = errors.New("stopped")
+
+// session streams until ctx ends or something breaks.
+func (r *Relay) session(ctx context.Context, w *window) error {
+	side, err := openSide(ctx, r.cfg.DatabaseURL, r.plan)
+	if err != nil {
+		return err
+	}
+	defer side.close(ctx)
+	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes) // a larger row has no room in the window either
+	if err != nil {
+		return err
+	}
+	defer feed.close()
+	w.reset(time.Now())
+	s := &session{Relay: r, side: side, feed: feed, window: w, asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
+	defer r.nc.RemoveStatusListener(s.reconnected)
+	stop, err := s.listen()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	r.idle.Store(nil)
+	r.log.Info().Str("event", "relay.connected").Str("publication", r.plan.publication).Str("sink", r.plan.sink.Name).Send()
+	return s.run(ctx)
+}
+
+// run has two contexts: the first stops reading, the second cuts off the work in
+// hand.
+func (s *session) run(ctx context.Context) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	group, work := errgroup.WithContext(work)
+	reading, stop := context.WithCancel(work)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	group.Go(func() error { return s.confirm(work) })
+	group.Go(func() error { return s.tend(work) })
+	group.Go(func() error {
+		err := s.follow(reading)
+		if ctx.Err() != nil {
+			s.drain(work)
+			return errStopped
+		}
+		return err
+	})
+	err := group.Wait()
+	if !errors.Is(err, errStopped) {
+		return err
+	}
+	return s.leave()
+}
+
+// drain waits for the PubAcks that are on their way. Without a connection none
+// is.
+func (s *session) drain(ctx context.Context) {
+	bound := time.NewTimer(s.cfg.DrainFor)
+	defer bound.Stop()
+	for s.nc.IsConnected() && s.window.outstanding() > 0 {
+		select {
+		case <-s.window.room:
+		case <-bound.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// leave tells the server how far we have come, and hangs up.
+func (s *session) leave() error {
+	if lsn := s.window.position(); lsn > 0 {
+		if err := s.feed.confirm(lsn, time.Now()); err != nil {
+			return err
+		}
+		s.counts.confirmed.Store(lsn)
+	}
+	s.feed.finish()
+	return nil
+}

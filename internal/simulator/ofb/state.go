@@ -1,0 +1,28 @@
+package ofb
+
+// state is where one copy of a report stands.
+//
+//	accepted ──▶ unpaired ──▶ paired | inconsistent
+//	   │  └────────────────────▲
+//	   └──▶ discarded            (a semantic error found after the receipt)
+//
+// discarded and notStored are also where a copy begins and ends on arrival:
+// notStored arrived here and never reached the platform, because a fault said so.
+type state uint8
+
+const (
+	accepted state = iota
+	unpaired
+	inconsistent
+	paired
+	discarded
+	notStored
+	stateCount
+)
+
+var stateNames = [stateCount]string{"ACCEPTED", "UNPAIRED", "PAIRED_INCONSISTENT", "PAIRED", "DISCARDED", "NOT_STORED"}
+
+func (s state) String() string { return stateNames[s] }
+
+// held reports whether the platform holds the copy as a report to be paired.
+func (s state) held() bool { return s <= paired }

@@ -1,0 +1,63 @@
+package testenv
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// BinaryEnv names a program that is built already.
+const BinaryEnv = "TESTENV_BINARY"
+
+// Binary builds cmd/event-runtime as the test is built, with the race detector
+// or without, and gives its path. Test processes share it: the go command links
+// it again only when something changed.
+func Binary(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv(BinaryEnv); path != "" {
+		return path
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := buildProgram(root, "./cmd/event-runtime")
+	if err != nil {
+		t.Fatalf("build the program: %v", err)
+	}
+	return path
+}
+
+// buildProgram waits for its turn: the go command, started twice, would link
+// twice.
+func buildProgram(root, pkg string) (string, error) {
+	base, err := home()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s race=%v", root, raceEnabled)) // two checkouts must not take turns
+	dir := filepath.Join(base, "bin", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	path := filepath.Join(dir, filepath.Base(pkg))
+	args := []string{"build", "-buildvcs=false", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+}

@@ -1,0 +1,165 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/finnest/event-runtime/internal/event"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Provision makes the streams, entitlements and durable consumers that are
+// missing. What exists is left alone: Drift says whether it is good enough.
+func Provision(ctx context.Context, js jetstream.JetStream, pool *pgxpool.Pool, limits Limits, now time.Time) error {
+	for _, cfg := range Streams(limits) {
+		_, err := js.Stream(ctx, cfg.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, err = js.CreateStream(ctx, cfg)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return fmt.Errorf("stream %s: %w", cfg.Name, err)
+		}
+	}
+	// Before the consumers: from here on their rows are owed.
+	if err := entitle(ctx, pool, now); err != nil {
+		return err
+	}
+	for _, d := range Durables(limits.Replicas) {
+		_, err := js.Consumer(ctx, d.Stream, d.Config.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			_, err = js.CreateConsumer(ctx, d.Stream, d.Config)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+			return fmt.Errorf("consumer %s on %s: %w", d.Config.Durable, d.Stream, err)
+		}
+	}
+	return nil
+}
+
+const sqlEntitle = `
+INSERT INTO event_runtime.entitlements (consumer, ecosystem, family, since)
+VALUES (@consumer, @ecosystem, @family, @since)
+ON CONFLICT DO NOTHING`
+
+// entitle records since when each consumer is owed its events: the lowest id of
+// this millisecond.
+func entitle(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	since := event.NewID(now)
+	clear(since[6:])
+	since[6], since[8] = 0x70, 0x80
+	for _, e := range Entitlements() {
+		_, err := pool.Exec(ctx, sqlEntitle, pgx.NamedArgs{"consumer": e.Consumer, "ecosystem": e.Ecosystem, "family": e.Family, "since": since})
+		if err != nil {
+			return fmt.Errorf("entitle %s to %s.%s: %w", e.Consumer, e.Ecosystem, e.Family, err)
+		}
+	}
+	return nil
+}
+
+// Drift compares what runs with what we need. Each finding names the stream or
+// consumer and the setting; none is mended here: a person changed it, or
+// somebody who should not have been able to.
+func Drift(ctx context.Context, js jetstream.JetStream, limits Limits) ([]string, error) {
+	var found []string
+	for _, want := range Streams(limits) {
+		s, err := js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			found = append(found, "stream "+want.Name+" is missing")
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+		}
+		for _, setting := range streamDrift(want, s.CachedInfo().Config) {
+			found = append(found, "stream "+want.Name+": "+setting)
+		}
+	}
+	for _, want := range Durables(limits.Replicas) {
+		name := "consumer " + want.Config.Durable + " on " + want.Stream
+		c, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			found = append(found, name+" is missing")
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, setting := range consumerDrift(want.Config, c.CachedInfo().Config) {
+			found = append(found, name+": "+setting)
+		}
+	}
+	return found, nil
+}
+
+// streamDrift lists what live promises less than want. More (a longer age, more
+// bytes, more replicas) is the operator's choice.
+func streamDrift(want, live jetstream.StreamConfig) []string {
+	transform := func(c jetstream.StreamConfig) jetstream.SubjectTransformConfig {
+		if c.SubjectTransform == nil {
+			return jetstream.SubjectTransformConfig{}
+		}
+		return *c.SubjectTransform
+	}
+	return settings(map[string]bool{
+		"subjects":        !slices.Equal(live.Subjects, want.Subjects),
+		"storage":         live.Storage != want.Storage,
+		"replicas":        live.Replicas < want.Replicas,
+		"retention":       live.Retention != want.Retention,
+		"max_age":         live.MaxAge != 0 && live.MaxAge < want.MaxAge,
+		"max_bytes":       live.MaxBytes > 0 && live.MaxBytes < want.MaxBytes,
+		"max_msg_size":    live.MaxMsgSize > 0 && live.MaxMsgSize < want.MaxMsgSize,
+		"discard":         live.Discard != want.Discard,
+		"duplicates":      live.Duplicates < want.Duplicates,
+		"deny_delete":     !live.DenyDelete,
+		"deny_purge":      !live.DenyPurge,
+		"transform":       transform(live) != transform(want),
+		"persist_mode":    live.PersistMode != want.PersistMode,
+		"sealed":          live.Sealed,
+		"no_ack":          live.NoAck,
+		"max_msgs":        live.MaxMsgs > 0,
+		"max_per_subject": live.MaxMsgsPerSubject > 0,
+	})
+}
+
+func consumerDrift(want, live jetstream.ConsumerConfig) []string {
+	filters := live.FilterSubjects
+	if live.FilterSubject != "" {
+		filters = []string{live.FilterSubject}
+	}
+	return settings(map[string]bool{
+		"filter_subjects": !slices.Equal(slices.Sorted(slices.Values(filters)), slices.Sorted(slices.Values(want.FilterSubjects))),
+		"ack_policy":      live.AckPolicy != want.AckPolicy,
+		"ack_wait":        live.AckWait != want.AckWait,
+		"max_ack_pending": live.MaxAckPending != want.MaxAckPending,
+		"max_deliver":     live.MaxDeliver != want.MaxDeliver,
+		"backoff":         len(live.BackOff) > 0,
+		"replicas":        live.Replicas < want.Replicas,
+		"paused":          live.PauseUntil != nil && !live.PauseUntil.IsZero(),
+		"memory_storage":  live.MemoryStorage,
+	})
+}
+
+func settings(differs map[string]bool) []string {
+	var names []string
+	for name, yes := range differs {
+		if yes {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// DLQSubject is where a copy of a quarantined message is announced.
+func DLQSubject(consumer, tenant, reason string) string {
+	if !event.ValidTenant(tenant) {
+		tenant = "_"
+	}
+	return strings.Join([]string{"dlq", consumer, tenant, reason}, ".")
+}

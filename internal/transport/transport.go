@@ -1,0 +1,133 @@
+// Package transport says what the JetStream side must look like: streams,
+// durable consumers, and which consumer is owed which events.
+//
+// Promise: Provision makes what is missing and changes nothing that exists;
+//
+//	Drift names every setting of a live stream or consumer that promises less
+//	than ours.
+//
+// State:   none here; the server's and the entitlements table.
+// Failure: a setting that cannot be had (storage, replicas) is an error that
+//
+//	names the stream.
+package transport
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Streams.
+const (
+	Interactions = "INTERACTIONS" // captured calls: interactions.<tenant>.<ecosystem>
+	Events       = "EVENTS"       // semantic events: p.<partition>.events.<tenant>.<ecosystem>.<type>
+	DLQ          = "DLQ"          // dlq.<consumer>.<tenant>.<reason>: ids and reasons, no payloads
+)
+
+// Partitions of EVENTS by tenant. Changing it means a new stream.
+const Partitions = 32
+
+const (
+	owner           = "event-runtime"
+	schemaVersion   = "1"
+	maxMsgSize      = 512 << 10
+	duplicateWindow = 2 * time.Minute
+	ackWait         = 60 * time.Second
+)
+
+// MaxAckPending bounds what one durable consumer holds unsettled.
+const MaxAckPending = 4096
+
+// Limits are what an operator chooses.
+type Limits struct {
+	Replicas          int   `env:"REPLICAS, default=1"`
+	InteractionsBytes int64 `env:"INTERACTIONS_MAX_BYTES, default=10737418240"`
+	EventsBytes       int64 `env:"EVENTS_MAX_BYTES, default=10737418240"`
+	DLQBytes          int64 `env:"DLQ_MAX_BYTES, default=1073741824"`
+}
+
+// Streams are the desired configurations.
+func Streams(l Limits) []jetstream.StreamConfig {
+	base := func(name, subject string, age time.Duration, bytes int64) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: []string{subject}, Storage: jetstream.FileStorage, Replicas: max(l.Replicas, 1),
+			Retention: jetstream.LimitsPolicy, MaxAge: age, MaxBytes: bytes, MaxMsgSize: maxMsgSize,
+			// Every publisher of ours waits for the PubAck, so a full stream is an error
+			// that it sees. With DiscardOld it would be silent loss.
+			Discard:    jetstream.DiscardNew,
+			Duplicates: duplicateWindow, DenyDelete: true, DenyPurge: true, AllowDirect: true,
+			Metadata: map[string]string{"owner": owner, "schema_version": schemaVersion},
+		}
+	}
+	interactions := base(Interactions, "interactions.>", 3*24*time.Hour, l.InteractionsBytes)
+	events := base(Events, "events.>", 14*24*time.Hour, l.EventsBytes)
+	events.SubjectTransform = &jetstream.SubjectTransformConfig{
+		Source: "events.*.>", Destination: "p.{{partition(32,1)}}.events.{{wildcard(1)}}.>",
+	}
+	dlq := base(DLQ, "dlq.>", 30*24*time.Hour, l.DLQBytes)
+	dlq.Discard = jetstream.DiscardOld // copies: the rows are in quarantine
+	return []jetstream.StreamConfig{interactions, events, dlq}
+}
+
+// PCMOFB reports to Open Finance.
+const PCMOFB = "pcm-ofb"
+
+// Entitlement says that a consumer owes a row for every event of an ecosystem
+// and family, from the moment it was first provisioned.
+type Entitlement struct{ Consumer, Ecosystem, Family string }
+
+// Entitlements is the one table of who is owed what. Filters, sweeps and books
+// are derived from it.
+func Entitlements() []Entitlement {
+	var all []Entitlement
+	for _, family := range []string{"interaction", "consent", "payment", "portability", "enrollment"} {
+		all = append(all, Entitlement{PCMOFB, "ofb", family})
+	}
+	return all
+}
+
+// Stream is where the events of an entitlement are, and Filter selects them
+// there.
+func (e Entitlement) Stream() string {
+	if e.Family == "interaction" {
+		return Interactions
+	}
+	return Events
+}
+
+// Filter is the subject a durable consumer of this entitlement listens to.
+func (e Entitlement) Filter() string {
+	if e.Family == "interaction" {
+		return "interactions.*." + e.Ecosystem
+	}
+	return "p.*.events.*." + e.Ecosystem + "." + e.Family + ".>"
+}
+
+// Durable is one durable consumer on one stream. A consumer that is owed events
+// of two streams has one of the same name on each.
+type Durable struct {
+	Stream string
+	Config jetstream.ConsumerConfig
+}
+
+// Durables are the desired consumers, from the entitlements.
+func Durables(replicas int) []Durable {
+	var all []Durable
+	index := map[[2]string]int{}
+	for _, e := range Entitlements() {
+		key := [2]string{e.Stream(), e.Consumer}
+		at, ok := index[key]
+		if !ok {
+			at = len(all)
+			index[key] = at
+			all = append(all, Durable{Stream: e.Stream(), Config: jetstream.ConsumerConfig{
+				Durable: e.Consumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: MaxAckPending,
+				MaxDeliver: -1, DeliverPolicy: jetstream.DeliverAllPolicy, Replicas: max(replicas, 1),
+				Metadata: map[string]string{"owner": owner},
+			}})
+		}
+		all[at].Config.FilterSubjects = append(all[at].Config.FilterSubjects, e.Filter())
+	}
+	return all
+}

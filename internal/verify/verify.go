@@ -1,0 +1,96 @@
+// Package verify recomputes what the database claims, and names the first row
+// that does not fit. Tests, chaos, CI and operators run the same code.
+//
+// Promise: exit 0 means that every event is accounted for, every receipt is
+//
+//	backed by a stored answer, every frozen byte is unchanged and every chain
+//	is whole.
+//
+// State:   none; it reads one snapshot.
+// Failure: a database that cannot be read is an error, not a finding.
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Exit statuses.
+const (
+	Whole      = 0
+	Broken     = 1
+	Incomplete = 2 // nothing is wrong, but something is still missing
+)
+
+// Finding is one row that does not fit.
+type Finding struct {
+	Check  string `json:"check"`
+	Where  string `json:"where"` // which row: ids, never a value
+	Detail string `json:"detail"`
+}
+
+func (f Finding) String() string { return f.Check + ": " + f.Where + ": " + f.Detail }
+
+// Report is what was found.
+type Report struct {
+	Exit       int              `json:"exit"`
+	Broken     []Finding        `json:"broken,omitempty"` // the first few, worst first
+	BrokenMore int              `json:"broken_more,omitempty"`
+	Pending    int64            `json:"pending"`   // events on their way
+	Conflicts  int64            `json:"conflicts"` // same id, other payload
+	Counted    map[string]int64 `json:"counted"`   // rows looked at, by kind
+}
+
+// most findings that are kept: one is enough to know, a few help to understand.
+const most = 20
+
+func (r *Report) broken(check, where, detail string) {
+	r.Exit = Broken
+	if len(r.Broken) >= most {
+		r.BrokenMore++
+		return
+	}
+	r.Broken = append(r.Broken, Finding{check, where, detail})
+}
+
+// Options say how strict to be.
+type Options struct {
+	Grace    time.Duration                                              // how long an event may be on its way; 0: everything must have arrived
+	Split    map[string]func(api string, body []byte) ([][]byte, error) // finds the items of a frozen body, by ecosystem
+	Progress func(step string, done, of int)
+}
+
+// Run looks at everything in one snapshot of the database.
+func Run(ctx context.Context, pool *pgxpool.Pool, opt Options) (*Report, error) {
+	r := &Report{Counted: map[string]int64{}}
+	if opt.Progress == nil {
+		opt.Progress = func(string, int, int) {}
+	}
+	steps := []struct {
+		name string
+		do   func(context.Context, pgx.Tx, Options) error
+	}{
+		{"events", r.events}, {"keys", r.keys}, {"books", r.books}, {"batches", r.batches}, {"receipts", r.receipts}, {"inquiries", r.inquiries}, {"audit", r.audit},
+		{"conflicts", r.conflicts},
+	}
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		for n, step := range steps {
+			opt.Progress(step.name, n, len(steps))
+			if err := step.do(ctx, tx, opt); err != nil {
+				return fmt.Errorf("verify %s: %w", step.name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.Exit == Whole && r.Pending > 0 {
+		r.Exit = Incomplete
+	}
+	return r, nil
+}

@@ -1,0 +1,17 @@
+// Package sequin holds the configuration that Sequin and the built-in relay
+// both read: which table, which slot, which subject.
+//
+// Promise: what the file names (tables, columns, publication, slot) exists in
+//
+//	the schema that this release migrates to; a test compares them.
+//
+// State:   none; the file is part of the binary.
+// Failure: none here. Whoever reads it (internal/relay/manifest) names the key.
+package sequin
+
+import _ "embed" // for the file below
+
+// NATS is sequin.yaml: a sink that publishes each outbox row to NATS.
+//
+//go:embed sequin.yaml
+var NATS []byte
