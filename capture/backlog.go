@@ -63,7 +63,7 @@ func (b *backlog) run() {
 			pause = firstPause
 			continue
 		}
-		b.sleep(pause/2 + rand.N(pause)) //nolint:gosec // jitter
+		b.sleep(pause/2 + rand.N(pause))
 		pause = min(2*pause, longestPause)
 	}
 }

@@ -238,7 +238,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestClientTimes(t *testing.T) {
 	t.Parallel()
-	after := func(d time.Duration) { time.Sleep(d * time.Millisecond) }
+	after := func(ms int) { time.Sleep(time.Duration(ms) * time.Millisecond) }
 	got := func(r *http.Request) { httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{}) }
 	first := func(r *http.Request) { httptrace.ContextClientTrace(r.Context()).GotFirstResponseByte() }
 	hint := func(r *http.Request) { _ = httptrace.ContextClientTrace(r.Context()).Got1xxResponse(103, nil) }

@@ -34,9 +34,10 @@ import (
 var FS embed.FS
 
 const (
-	// Publication and Slot are the names that sequin/ and the relay use.
+	// Publication is what sequin/ and the relay subscribe to.
 	Publication = "runtime_outbox_pub"
-	Slot        = "runtime_outbox_slot"
+	// Slot is where they are in it.
+	Slot = "runtime_outbox_slot"
 
 	owner         = "runtime_owner"
 	versionTable  = "public.event_runtime_migrations"

@@ -48,16 +48,16 @@ func read(ref string, forbidden fs.FileMode) ([]byte, error) {
 		}
 		return []byte(value), nil
 	default:
-		return nil, errors.New("credential: a reference begins with file: or env:")
+		return nil, errors.New("credential: a reference begins with file: or env:, and names a file or a variable")
 	}
 }
 
 // readFile refuses what somebody else could read or swap.
 func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return nil, fmt.Errorf("credential file:%s: the path must be absolute and without ..", path)
+		return nil, fmt.Errorf("credential file:%s: the path must be absolute and must not go up by .. in it", path)
 	}
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, fmt.Errorf("credential file:%s: %w", path, bare(err))
 	}
@@ -65,10 +65,10 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("credential file:%s: %w", path, bare(err))
 	}
-	if !strings.HasPrefix(real, dir+string(filepath.Separator)) {
+	if !strings.HasPrefix(target, dir+string(filepath.Separator)) {
 		return nil, fmt.Errorf("credential file:%s: it is a link out of its directory", path)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(target)
 	if err != nil {
 		return nil, fmt.Errorf("credential file:%s: %w", path, bare(err))
 	}
@@ -80,7 +80,7 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 	case info.Size() > mostBytes:
 		return nil, fmt.Errorf("credential file:%s: larger than 1 MiB", path)
 	}
-	body, err := os.ReadFile(real) //nolint:gosec // the operator's own reference
+	body, err := os.ReadFile(target)
 	if err != nil {
 		return nil, fmt.Errorf("credential file:%s: %w", path, bare(err))
 	}

@@ -124,7 +124,7 @@ func (m *Market) routes() http.Handler {
 		}
 		m.setRate(rate)
 	})
-	all.HandleFunc("POST /_control", func(w http.ResponseWriter, r *http.Request) { m.control(r.Context()) })
+	all.HandleFunc("POST /_control", func(_ http.ResponseWriter, r *http.Request) { m.control(r.Context()) })
 	return all
 }
 

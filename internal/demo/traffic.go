@@ -84,8 +84,8 @@ func (m *Market) traffic(ctx context.Context) {
 // business, and a few are poison.
 func (m *Market) something(ctx context.Context) {
 	banks := Banks()
-	bank := m.sides[banks[rand.IntN(len(banks))].Tenant] //nolint:gosec // traffic, not secrets
-	switch dice := rand.IntN(1000); {                    //nolint:gosec
+	bank := m.sides[banks[rand.IntN(len(banks))].Tenant]
+	switch dice := rand.IntN(1000); {
 	case dice < 5:
 		m.poison(ctx, bank.Bank)
 	case dice < 15:
@@ -93,21 +93,21 @@ func (m *Market) something(ctx context.Context) {
 	case dice < 25:
 		m.isCalled(ctx, bank, ofb.Operation{Method: http.MethodGet, Template: "/internal/health"}, http.StatusOK, "unlisted")
 	case dice < 500:
-		m.isCalled(ctx, bank, m.calls[rand.IntN(len(m.calls))], status(), "server") //nolint:gosec
+		m.isCalled(ctx, bank, m.calls[rand.IntN(len(m.calls))], status(), "server")
 	default:
-		m.calling(ctx, bank, m.calls[rand.IntN(len(m.calls))], status(), "client") //nolint:gosec
+		m.calling(ctx, bank, m.calls[rand.IntN(len(m.calls))], status(), "client")
 	}
 }
 
 // status is how the called bank answers.
 func status() int {
-	switch dice := rand.IntN(100); { //nolint:gosec
+	switch dice := rand.IntN(100); {
 	case dice < 88:
 		return http.StatusOK
 	case dice < 95:
-		return []int{400, 401, 404, 422, 429}[rand.IntN(5)] //nolint:gosec
+		return []int{400, 401, 404, 422, 429}[rand.IntN(5)]
 	default:
-		return []int{500, 503, 504}[rand.IntN(3)] //nolint:gosec
+		return []int{500, 503, 504}[rand.IntN(3)]
 	}
 }
 
@@ -179,7 +179,7 @@ const sqlPoison = `
 SELECT event_runtime.append_event(@tenant, 'ofb', @type, @payload::jsonb, source => nullif(@source, ''))`
 
 func (m *Market) poison(ctx context.Context, b Bank) {
-	p := poisons[rand.IntN(len(poisons))] //nolint:gosec
+	p := poisons[rand.IntN(len(poisons))]
 	payload := p.payload
 	if payload == goodPayload {
 		payload = fmt.Sprintf(goodPayload, uuid.NewString(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))

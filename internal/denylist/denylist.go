@@ -63,5 +63,5 @@ func Find(s string) (Kind, bool) {
 func Bytes(b []byte) (Kind, bool) {
 	// A view, not a copy: dead letters are up to megabytes, Find keeps no part
 	// of its argument, and a Kind is a constant.
-	return Find(unsafe.String(unsafe.SliceData(b), len(b)))
+	return Find(unsafe.String(unsafe.SliceData(b), len(b))) //nolint:gosec // as said
 }

@@ -43,10 +43,10 @@ func unescapeRune(r rune, s string, out []byte) ([]byte, int) {
 // unquote undoes one percent escape of a URL or form, and the plus that stands
 // for a space there. Plus signs that mean themselves were seen a layer before.
 func unquote(s string, out []byte) ([]byte, int) {
-	switch {
-	case s[0] == '+':
+	switch s[0] {
+	case '+':
 		return append(out, ' '), 1
-	case s[0] == '%':
+	case '%':
 		if c, ok := hexAt(s, 1, 2); ok {
 			return append(out, byte(c)), 3
 		}

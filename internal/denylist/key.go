@@ -88,7 +88,7 @@ func (w *words) class() (class, bool) {
 			if !ok && j == i+1 {
 				r, ok = stem(w.span(i, j))
 			}
-			if ok && r.holds(i, j, n) && !(j < n && about[string(w.span(n-1, n))]) {
+			if ok && r.holds(i, j, n) && (j >= n || !about[string(w.span(n-1, n))]) {
 				return r.class, true
 			}
 		}

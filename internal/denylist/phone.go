@@ -78,7 +78,7 @@ func subscriberGroups(g *groups) (to int, ok bool) {
 	case g.lens(5, 4) && first == '9' && g.sep(0) == '-':
 	case g.lens(1, 4, 4) && first == '9' && g.sep(1) == '-':
 		last = 2
-	case g.lens(4, 4) && first >= '2' && first <= '5' && g.sep(0) == '-' && !(isYear(g.run(0)) && isYear(g.run(1))):
+	case g.lens(4, 4) && first >= '2' && first <= '5' && g.sep(0) == '-' && (!isYear(g.run(0)) || !isYear(g.run(1))):
 	default:
 		return 0, false
 	}

@@ -83,7 +83,7 @@ func InsertReceipts(ctx context.Context, tx pgx.Tx, from Origin, receipts []Stor
 	positions, events, statuses, accepted := make([]int32, n), make([]event.ID, n), make([]string, n), make([]bool, n)
 	sides, reports, paired, messages := make([]string, n), make([]*event.ID, n), make([]*event.ID, n), make([]*string, n)
 	for i, r := range receipts {
-		positions[i], events[i], statuses[i], accepted[i], sides[i] = int32(r.Position), r.EventID, string(r.Receipt.Status), r.Receipt.Accepted, "ours" //nolint:gosec // at most 5,000
+		positions[i], events[i], statuses[i], accepted[i], sides[i] = int32(r.Position), r.EventID, string(r.Receipt.Status), r.Receipt.Accepted, "ours"
 		if r.Receipt.Unknown {
 			sides[i] = "unknown"
 		}

@@ -32,7 +32,7 @@ func ourselves() account {
 func asDatabaseUser(why error) (account, error) {
 	u, err := user.Lookup(databaseUser)
 	if err != nil {
-		return account{}, fmt.Errorf("postgres cannot run as root: a user namespace is refused (%v) and there is no user %q: create it (useradd --system %s), or start as another user", why, databaseUser, databaseUser)
+		return account{}, fmt.Errorf("postgres cannot run as root: a user namespace is refused (%w) and there is no user %q: create it (useradd --system %s), or start as another user", why, databaseUser, databaseUser)
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {

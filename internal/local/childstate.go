@@ -14,6 +14,7 @@ import (
 //	               └─ waiting ◀┘   five failures to start: hopeless
 type State string
 
+// States of a child.
 const (
 	Stopped  State = "stopped"
 	Running  State = "running"

@@ -42,7 +42,8 @@ func TestRestartGivesUpExactlyThen(t *testing.T) {
 		var h history
 		row := 0
 		for _, ran := range runs {
-			next, wait := restart, time.Duration(0)
+			var next verdict
+			var wait time.Duration
 			h, next, wait = r.after(h, time.Duration(ran), false)
 			if row++; time.Duration(ran) >= r.Early {
 				row = 0

@@ -86,7 +86,7 @@ func (p *Postgres) adopt(ctx context.Context) (bool, error) {
 	if !found.answers(ctx, p.URL(superuser, superuser)) {
 		return false, endAll(ctx, p.site.data(), found.pid)
 	}
-	go found.watch()
+	go found.watch() //nolint:gosec // it watches the server, which outlives ctx
 	p.proc = found
 	return true, keepPort(p.site.dir, p.port)
 }
@@ -140,7 +140,7 @@ func (p *Postgres) ready(ctx context.Context) error {
 		case <-p.Done():
 			return p.died()
 		case <-ctx.Done():
-			return fmt.Errorf("postgres on port %d is not ready: %w (%v)\n%s", p.port, context.Cause(ctx), err, p.Log())
+			return fmt.Errorf("postgres on port %d is not ready: %w (%w)\n%s", p.port, context.Cause(ctx), err, p.Log())
 		case <-time.After(wait):
 		}
 	}
@@ -151,5 +151,5 @@ func (p *Postgres) died() error {
 	if strings.Contains(tail, "could not bind") {
 		return fmt.Errorf("%w: %d\n%s", errPortTaken, p.port, tail)
 	}
-	return fmt.Errorf("postgres ended while starting: %v\n%s", p.Wait(), tail)
+	return fmt.Errorf("postgres ended while starting: %w\n%s", p.Wait(), tail)
 }

@@ -91,7 +91,7 @@ func (d *Desk) move(ctx context.Context, tx pgx.Tx, b *row, r Result, late bool,
 		}
 	}
 	crash.Point("in_receipt_tx")
-	superseded, err := d.follow(ctx, tx, b, step, now)
+	superseded, err := d.follow(ctx, tx, b, step)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (d *Desk) keepReceipts(ctx context.Context, tx pgx.Tx, b *row, r Result, la
 
 // follow does what a step asks for besides the move, and says which batch took
 // each item over.
-func (d *Desk) follow(ctx context.Context, tx pgx.Tx, b *row, step Step, now time.Time) ([]*event.ID, error) {
+func (d *Desk) follow(ctx context.Context, tx pgx.Tx, b *row, step Step) ([]*event.ID, error) {
 	switch {
 	case step.Split:
 		half := (b.items + 1) / 2

@@ -143,6 +143,8 @@ func (b *bench) seed() {
 	b.db.Exec(`INSERT INTO event_runtime.credential_refs (tenant_id, ecosystem, organisation_id, client_id, certificate_ref, key_ref) VALUES ($1, 'ofb', $2, $3, $4, $5)`,
 		bank, organisation(), files.ClientID, "file:"+files.Certificate, "file:"+files.Key)
 	b.db.Exec(`INSERT INTO event_runtime.tenant_config (tenant_id, ecosystem, api, max_age) VALUES ($1, 'ofb', '*', '1 millisecond')`, bank)
+	// Without it verify looks at no event.
+	b.db.Exec(`INSERT INTO event_runtime.entitlements (consumer, ecosystem, family, since) VALUES ('pcm-ofb', 'ofb', 'interaction', '00000000-0000-7000-8000-000000000000')`)
 }
 
 // accept puts n calls where a consumer puts them: a consumer row each and one

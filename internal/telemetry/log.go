@@ -10,6 +10,7 @@ package telemetry
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -70,7 +71,7 @@ func redact(line []byte) ([]byte, error) {
 	key, isKey := "", false
 	for {
 		token, err := in.ReadToken()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out.Bytes(), nil
 		}
 		if err != nil {

@@ -156,5 +156,5 @@ func awaitReady(ctx context.Context, heard *os.File, log string) error {
 		return nil
 	}
 	printed, _ := os.ReadFile(log)
-	return fmt.Errorf("the keeper did not get ready (%v): %s\n%s", err, strings.TrimSpace(string(said)), bytes.TrimSpace(printed))
+	return fmt.Errorf("the keeper did not get ready (%w): %s\n%s", err, strings.TrimSpace(string(said)), bytes.TrimSpace(printed))
 }

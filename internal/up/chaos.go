@@ -33,7 +33,7 @@ func (m *machine) chaos(ctx context.Context) error {
 			return err
 		}
 	}
-	dice := rand.New(rand.NewPCG(m.opt.Seed, 0)) //nolint:gosec // repeatable on purpose
+	dice := rand.New(rand.NewPCG(m.opt.Seed, 0))
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():

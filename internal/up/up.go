@@ -69,7 +69,7 @@ func Run(ctx context.Context, opt Options, stdout, stderr io.Writer) (*Result, e
 		m.say = stderr
 	}
 	if m.opt.Seed == 0 {
-		m.opt.Seed = rand.Uint64() >> 1 //nolint:gosec // a seed to repeat a run with
+		m.opt.Seed = rand.Uint64() >> 1
 	}
 	if err := m.openDir(); err != nil {
 		return nil, err

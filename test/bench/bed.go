@@ -36,7 +36,7 @@ func buildPrograms(ctx context.Context, keep bool) (p programs, err error) {
 	p.keep = keep
 	p.runtime, p.lib, p.plain = filepath.Join(p.dir, "event-runtime"), filepath.Join(p.dir, "lib"), filepath.Join(p.dir, "plain")
 	for out, from := range map[string]string{p.runtime: "cmd/event-runtime", p.lib: "test/bench/lib", p.plain: "test/bench/plain"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, "github.com/finnest/event-runtime/"+from) //nolint:gosec // fixed arguments
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, "github.com/finnest/event-runtime/"+from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return p, fmt.Errorf("build %s: %w\n%s", from, err, text)
@@ -162,7 +162,7 @@ func (b *bed) streamed(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		n += int(s.CachedInfo().State.Msgs) //nolint:gosec // small
+		n += int(s.CachedInfo().State.Msgs)
 	}
 	return n, nil
 }
@@ -271,7 +271,7 @@ func (b *bed) relay() (*program, error) {
 
 // wantWhole is `event-runtime verify`: a fast path that loses something is none.
 func (b *bed) wantWhole(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, b.runtime, "verify", "--grace", "0s", "--database-url", b.url(database, "")).CombinedOutput() //nolint:gosec // ours
+	out, err := exec.CommandContext(ctx, b.runtime, "verify", "--grace", "0s", "--database-url", b.url(database, "")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("verify: %w\n%s", err, out)
 	}

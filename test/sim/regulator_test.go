@@ -14,7 +14,6 @@ import (
 type regulator struct {
 	world   *world
 	reports map[event.ID][]report // by report key
-	posts   map[event.ID]int      // how often an item arrived since the last proof that it was not stored
 	visible time.Duration
 	trouble int  // percent
 	shows   bool // lookups show the role

@@ -35,17 +35,17 @@ func TestSeeds(t *testing.T) {
 		check(t, w)
 		return
 	}
-	start := rand.Uint64() >> 32 //nolint:gosec // printed, so that it can be repeated
+	start := rand.Uint64() >> 32
 	var totals counts
 	for i := range *seeds {
-		w := newWorld(start + uint64(i)) //nolint:gosec // small
+		w := newWorld(start + uint64(i))
 		check(t, w)
 		totals.add(w.counts)
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("seeds %d to %d: %+v", start, start+uint64(*seeds)-1, totals) //nolint:gosec // small
+	t.Logf("seeds %d to %d: %+v", start, start+uint64(*seeds)-1, totals)
 	for name, n := range totals.each() {
 		if n == 0 && *seeds >= 1000 {
 			t.Errorf("a thousand worlds, and never %s: the simulation does not reach it", name)

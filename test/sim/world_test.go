@@ -73,7 +73,7 @@ type batch struct {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, dice: rand.New(rand.NewPCG(seed, 7)), now: epoch, log: func(string, ...any) {}, //nolint:gosec // repeatable on purpose
+	w := &world{seed: seed, dice: rand.New(rand.NewPCG(seed, 7)), now: epoch, log: func(string, ...any) {},
 		outbox: map[event.ID]*entry{}, rows: map[event.ID]stored{}, keys: map[event.ID]event.ID{}, aside: map[event.ID]bool{}}
 	w.timing = submit.Timing{PostWithin: 2 * time.Second, Exchange: 3 * time.Second, GiveUpAfter: 5 * time.Second, RetryBase: time.Second, RetryMost: 30 * time.Second, WaitMost: time.Minute,
 		BreakerPause: time.Minute, Probes: []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}, AskAgain: 5 * time.Minute, PersonSlack: time.Second,

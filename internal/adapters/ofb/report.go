@@ -38,7 +38,7 @@ func (a *Adapter) Report(e *event.Envelope, s *tenant.Snapshot) (submit.Report, 
 	}
 	for name, text := range i.FreeText() {
 		if _, found := denylist.Find(text); found {
-			return submit.Report{}, &event.Defect{Reason: event.PersonalData, Where: "payload.additionalInfo." + name}
+			return submit.Report{}, &event.Defect{Reason: event.PersonalData, Where: "payload." + name}
 		}
 	}
 	at, err := i.At()

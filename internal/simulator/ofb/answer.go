@@ -62,12 +62,13 @@ func (a *answer) with(name, value string) *answer {
 }
 
 // retryAfter writes the two forms HTTP knows.
-func (a *answer) retryAfter(wait time.Duration, asDate bool, now time.Time) *answer {
+func (a *answer) retryAfter(wait time.Duration, asDate bool, now time.Time) {
 	seconds := int64((wait + time.Second - 1) / time.Second)
+	value := strconv.FormatInt(seconds, 10)
 	if asDate {
-		return a.with("Retry-After", now.Add(time.Duration(seconds)*time.Second).UTC().Format(http.TimeFormat))
+		value = now.Add(time.Duration(seconds) * time.Second).UTC().Format(http.TimeFormat)
 	}
-	return a.with("Retry-After", strconv.FormatInt(seconds, 10))
+	a.with("Retry-After", value)
 }
 
 const firewallPage = `<!DOCTYPE html>

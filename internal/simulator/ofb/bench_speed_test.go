@@ -46,7 +46,11 @@ func BenchmarkPost(b *testing.B) {
 			ended := make(chan error)
 			go func() { ended <- sim.Run(b.Context()) }()
 			<-sim.Ready()
-			b.Cleanup(func() { <-ended })
+			b.Cleanup(func() {
+				if err := <-ended; err != nil {
+					b.Error(err)
+				}
+			})
 			const size = 1000
 			g, err := sim.tokens.fresh("bench", uuid.MustParse(araucaria), time.Hour)
 			if err != nil {

@@ -26,7 +26,7 @@ func main() {
 	defer stop()
 	if err := run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "plain:", err)
-		os.Exit(1) //nolint:forbidigo // the end of main
+		os.Exit(1)
 	}
 }
 
