@@ -44,10 +44,7 @@ func readAnswer(status string, data []byte) answer {
 	case status != "":
 		return answer{code: brokerError, detail: "status " + status}
 	// Nearly always; and then nothing else is worth its price.
-	case bytes.HasPrefix(data, []byte(`{"stream":"`)) && !bytes.Contains(data, []byte(`"error"`)):
-		if bytes.Contains(data, []byte(`"duplicate":true`)) {
-			return answer{verdict: duplicate}
-		}
+	case bytes.HasPrefix(data, []byte(`{"stream":"`)) && !bytes.Contains(data, []byte(`"error"`)) && !bytes.Contains(data, []byte(`"duplicate"`)):
 		return answer{verdict: stored}
 	}
 	var ack struct {
@@ -70,17 +67,26 @@ func readAnswer(status string, data []byte) answer {
 	}
 }
 
-// refusal reads the error of a stream. Its code for "no room" is the one for any
-// failure to store; the words tell them apart.
+// Error codes of nats-server. storeFailed is the one for any failure to store,
+// for want of room too: there the words tell them apart.
+const (
+	messageTooLarge       = 10054
+	streamDoesNotMatch    = 10060
+	storeFailed           = 10077
+	storageExceeded       = 10047
+	insufficientResources = 10023
+)
+
+// refusal reads the error of a stream.
 func refusal(code int, description string) answer {
 	switch {
-	case code == 10054:
+	case code == messageTooLarge:
 		return answer{verdict: neverThere, code: tooLarge, detail: description}
-	case code == 10060:
+	case code == streamDoesNotMatch:
 		return answer{code: wrongStream, detail: description}
-	case code == 10077 && strings.HasPrefix(description, "maximum "):
+	case code == storeFailed && strings.HasPrefix(description, "maximum "):
 		return answer{code: streamFull, detail: description}
-	case code == 10047 || code == 10023:
+	case code == storageExceeded || code == insufficientResources:
 		return answer{code: noResources, detail: description}
 	default:
 		return answer{code: brokerError, detail: description}

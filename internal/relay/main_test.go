@@ -22,24 +22,29 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(roleEnv) != "" {
-		os.Exit(beRelay()) //nolint:forbidigo // here it is a main
+		os.Exit(report(beRelay()))
 	}
 	_ = os.Setenv("OUTBOX_PG_HOST", "127.0.0.1") // as in the captures
 	testenv.Main(m)
 }
 
 // beRelay is the whole life of the child.
-func beRelay() int {
+func beRelay() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	nc, _, err := transport.Connect(transport.Config{URL: os.Getenv(natsEnv)}, "relay")
-	if err == nil {
-		defer nc.Close()
-		var r *Relay
-		if r, err = New(testConfig(os.Getenv(databaseEnv)), nc, zerolog.New(os.Stdout)); err == nil {
-			err = r.Run(ctx)
-		}
+	if err != nil {
+		return err
 	}
+	defer nc.Close()
+	r, err := New(testConfig(os.Getenv(databaseEnv)), nc, zerolog.New(os.Stdout))
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
+}
+
+func report(err error) (status int) {
 	if err != nil {
 		fmt.Println(err)
 		return 1

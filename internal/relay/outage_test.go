@@ -15,6 +15,7 @@ import (
 func TestBrokerGone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.cfg.Window = 512
 	run := r.start()
 	load := r.produce()
 	for range 2 {
@@ -22,13 +23,45 @@ func TestBrokerGone(t *testing.T) {
 		await(t, "progress", func() bool { return r.count() > seen+200 })
 		r.nats.Stop()
 		await(t, "the loss to be noticed", func() bool { return run.Ready() == "nats is not connected" })
-		r.append(5000, "consent.advanced") // more than the window holds
+		r.append(1000, "consent.advanced") // more than the window holds
 		r.nats.Start()
 	}
 	load.stop()
 	r.wantAll(r.rows())
 	r.confirmed()
 	await(t, "readiness", func() bool { return run.Ready() == "" })
+}
+
+// TestBrokerConnectionCut: the connection to NATS breaks at any byte, or falls
+// silent, and what was stored meanwhile is not stored again.
+func TestBrokerConnectionCut(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		rule  testenv.Rule
+		twice bool // something was stored and its PubAck lost
+	}{
+		"before messages arrive":     {testenv.Rule{Up: testenv.Fault{After: 100_000, Then: testenv.Reset}}, false},
+		"before PubAcks arrive":      {testenv.Rule{Down: testenv.Fault{After: 20_000, Then: testenv.Reset, Await: true}}, true},
+		"messages fall on deaf ears": {testenv.Rule{Up: testenv.Fault{After: 100_000, Then: testenv.Blackhole}}, false},
+		"PubAcks are never heard":    {testenv.Rule{Down: testenv.Fault{After: 20_000, Then: testenv.Blackhole, Await: true}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.append(1000, "consent.advanced")
+			proxy := testenv.Proxy(t, strings.TrimPrefix(r.nats.URL(), "nats://"))
+			proxy.Next(c.rule, c.rule)
+			run := r.startOn(r.connectTo("nats://"+proxy.Addr(), nats.PingInterval(100*time.Millisecond), nats.MaxPingsOutstanding(1)))
+			r.wantAll(1000)
+			r.confirmed()
+			if len(proxy.Conns()) < 3 {
+				t.Errorf("got %d connections, want the first two broken", len(proxy.Conns()))
+			}
+			if got := run.Stats(); c.twice && got.Duplicate == 0 || got.Parked != 0 {
+				t.Errorf("got %+v, want some sent twice: %v", got, c.twice)
+			}
+		})
+	}
 }
 
 // TestBrokerLate: the relay is there before NATS is.

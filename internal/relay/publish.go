@@ -11,8 +11,8 @@ import (
 
 // Headers of a message.
 const (
-	headerMsgID  = "Nats-Msg-Id"
-	headerStream = "Nats-Expected-Stream" // ours only: a message that goes elsewhere is an error, not a loss
+	headerMsgID  = nats.MsgIdHdr
+	headerStream = nats.ExpectedStreamHdr // ours only: a message that goes elsewhere is an error, not a loss
 	headerTrace  = "traceparent"
 )
 

@@ -35,7 +35,7 @@ type Config struct {
 	DatabaseURL string        `env:"DATABASE_URL, required"`        // of the role runtime_relay
 	File        string        `env:"SEQUIN_FILE"`                   // empty: the one in the binary
 	Window      int           `env:"WINDOW, default=4096"`          // messages without a PubAck
-	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one
+	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one. 4 MiB is no faster, and makes 40 MiB of the process
 	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
 	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
 	CorePublish bool          `env:"CORE_PUBLISH, default=false"`   // for fault tests only: waits for no PubAck and loses messages, as Sequin does
@@ -55,8 +55,8 @@ type Relay struct {
 
 // New reads the file and starts nothing.
 func New(cfg Config, nc *nats.Conn, log zerolog.Logger) (*Relay, error) {
-	if cfg.Window < 1 || cfg.WindowBytes < 1<<16 {
-		return nil, fmt.Errorf("relay: a window of %d messages and %d bytes is too small: give it at least 1 and 65536", cfg.Window, cfg.WindowBytes)
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
 	}
 	name, text := "the built-in sequin.yaml", sequin.NATS
 	if cfg.File != "" {
@@ -78,10 +78,27 @@ func New(cfg Config, nc *nats.Conn, log zerolog.Logger) (*Relay, error) {
 	return r, nil
 }
 
+// check names the variable of what cannot work.
+func (c Config) check() error {
+	var errs []error
+	least := func(ok bool, name string, have, need any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("RELAY_%s is %v: give it at least %v", name, have, need))
+		}
+	}
+	least(c.Window >= 1, "WINDOW", c.Window, 1)
+	least(c.WindowBytes >= leastBytes, "WINDOW_BYTES", c.WindowBytes, leastBytes)
+	least(c.AckTimeout >= tendEvery, "ACK_TIMEOUT", c.AckTimeout, tendEvery) // nobody looks more often
+	return errors.Join(errs...)
+}
+
+// leastBytes is room for an ordinary message, several times over.
+const leastBytes = 64 << 10
+
 func readFile(path string) (string, []byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("relay: read the file named by SEQUIN_FILE: %w", err)
+		return "", nil, fmt.Errorf("relay: read the file named by RELAY_SEQUIN_FILE: %w", err)
 	}
 	return path, text, nil
 }

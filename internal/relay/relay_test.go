@@ -38,9 +38,10 @@ func TestNewRefuses(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"a window without messages":  {func(c *Config) { c.Window = 0 }, "a window of 0 messages"},
-		"a window of a few bytes":    {func(c *Config) { c.WindowBytes = 1000 }, "and 1000 bytes is too small"},
-		"a file that is not there":   {func(c *Config) { c.File = bad + ".not" }, "read the file named by SEQUIN_FILE"},
+		"a window without messages":  {func(c *Config) { c.Window = 0 }, "RELAY_WINDOW is 0: give it at least 1"},
+		"a window of a few bytes":    {func(c *Config) { c.WindowBytes = 1000 }, "RELAY_WINDOW_BYTES is 1000: give it at least 65536"},
+		"no time for an answer":      {func(c *Config) { c.AckTimeout = 0 }, "RELAY_ACK_TIMEOUT is 0s: give it at least 200ms"},
+		"a file that is not there":   {func(c *Config) { c.File = bad + ".not" }, "read the file named by RELAY_SEQUIN_FILE"},
 		"a file that Sequin refuses": {func(c *Config) { c.File = bad }, bad + ": sinks[0].colour: unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {

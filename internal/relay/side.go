@@ -90,7 +90,7 @@ func (s *side) checkSlot(ctx context.Context) error {
 	case status == "lost":
 		return &fault.Error{Code: slotLost.code, Err: fmt.Errorf("slot %s is lost", s.slot)}
 	case plugin != "pgoutput":
-		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s is of plugin %s, not pgoutput", s.slot, plugin)}
+		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s is of plugin %s, not pgoutput: drop it first", s.slot, plugin)}
 	}
 	return nil
 }

@@ -1,38 +1,46 @@
 package relay
 
 import (
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/migrations"
 )
 
-// TestOneWorksTheOtherWaits: the slot is the mutex.
+// TestOneWorksTheOtherWaits: the slot is the mutex, also between processes.
 func TestOneWorksTheOtherWaits(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	first := r.start()
-	r.log.await(t, "relay.connected")
-	books := r.log
-	r.log = &logBook{more: make(chan struct{})}
-	second := r.start()
-	r.log.await(t, "relay.stood_by")
-	await(t, "the reason", func() bool { return second.Ready() == "another relay holds the slot" })
-	r.append(100, "consent.advanced")
-	r.wantAll(100)
-	if got := second.Stats(); got.Stored+got.Duplicate != 0 {
-		t.Errorf("got %+v from the one that waits", got)
-	}
-	first.stop()
-	r.log.await(t, "relay.connected")
-	r.append(100, "consent.advanced")
-	r.wantAll(200)
-	r.confirmed()
-	if lines, _ := r.log.with("relay.stood_by"); len(lines) != 1 {
-		t.Errorf("got %d lines about waiting, want 1", len(lines))
-	}
-	if lines, _ := books.with("relay.connected"); len(lines) != 1 {
-		t.Errorf("got %d sessions of the first, want 1", len(lines))
+	for name, end := range map[string]func(*testenv.Process){
+		"the first stops":     func(p *testenv.Process) { p.Signal(syscall.SIGTERM); p.ExitedWith(0) },
+		"the first is killed": (*testenv.Process).Kill,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			first := r.child()
+			first.Line("relay.connected")
+			second := r.start()
+			r.log.await(t, "relay.stood_by")
+			await(t, "the reason", func() bool { return second.Ready() == "another relay holds the slot" })
+			r.append(100, "consent.advanced")
+			r.wantAll(100)
+			if got := second.Stats(); got.Stored+got.Duplicate != 0 {
+				t.Errorf("got %+v from the one that waits", got)
+			}
+			if n := strings.Count(first.Log(), "relay.connected"); n != 1 {
+				t.Errorf("got %d sessions of the first, want 1", n)
+			}
+			end(first)
+			r.log.await(t, "relay.connected")
+			r.append(100, "consent.advanced")
+			r.wantAll(200)
+			r.confirmed()
+			if lines, _ := r.log.with("relay.stood_by"); len(lines) != 1 {
+				t.Errorf("got %d lines about waiting, want 1", len(lines))
+			}
+		})
 	}
 }
 
@@ -125,6 +133,33 @@ func TestPublicationUnfit(t *testing.T) {
 			r.log.await(t, "relay.connected")
 			r.append(1, "consent.advanced")
 			r.wantAll(1)
+		})
+	}
+}
+
+// TestDatabaseRefuses: said once and clearly, and no reason to give up.
+func TestDatabaseRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil, mend string
+		want        kind
+	}{
+		"it may not log in":      {`alter role runtime_relay nologin`, `alter role runtime_relay login`, accessRefused},
+		"a slot of other plugin": {`select pg_drop_replication_slot('` + migrations.Slot + `'), pg_create_logical_replication_slot('` + migrations.Slot + `', 'test_decoding')`, `select pg_drop_replication_slot('` + migrations.Slot + `'), pg_create_logical_replication_slot('` + migrations.Slot + `', 'pgoutput')`, slotMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.pg.Exec(c.spoil)
+			run := r.start()
+			r.log.await(t, `"code":"`+c.want.code+`"`)
+			await(t, "the reason", func() bool { return run.Ready() == c.want.reason })
+			r.pg.Exec(c.mend)
+			r.append(1, "consent.advanced")
+			r.wantAll(1)
+			if lines, _ := r.log.with(c.want.code); len(lines) != 1 {
+				t.Errorf("got %d lines about it, want 1", len(lines))
+			}
 		})
 	}
 }

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"github.com/finnest/event-runtime/internal/relay/message"
 	"github.com/finnest/event-runtime/internal/relay/pgoutput"
@@ -37,7 +36,7 @@ func newTables(p *plan, s *side) *tables {
 // learn takes a description in. The server repeats them, and describes each leaf
 // of a partitioned table although its rows carry the root's number.
 func (t *tables) learn(ctx context.Context, as *pgoutput.Table) error {
-	if have, ok := t.known[as.ID]; ok && reflect.DeepEqual(have.as, *as) {
+	if have, ok := t.known[as.ID]; ok && have.as.Equal(as) {
 		return nil
 	}
 	d := described{as: *as}

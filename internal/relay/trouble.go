@@ -43,17 +43,29 @@ var (
 		code: "slot_lost", event: "relay.blocked", level: zerolog.ErrorLevel, reason: "postgres has dropped what the slot had yet to read",
 		hint: "drop the slot and run `event-runtime migrate`; the rows in between are swept", every: 2 * time.Second,
 	}
+	slotUnusable = kind{
+		code: "slot_unusable", event: "relay.blocked", level: zerolog.ErrorLevel, reason: "postgres does not stream from the slot",
+		hint: "the error says why: wal_level must be logical, and the server a primary; drop nothing", every: 2 * time.Second,
+	}
+	accessRefused = kind{
+		code: "access_refused", event: "relay.blocked", level: zerolog.ErrorLevel, reason: "postgres does not let the relay in",
+		hint: "check RELAY_DATABASE_URL, and that pg_hba.conf lets its role in for replication too", every: 2 * time.Second,
+	}
 	publicationUnfit = kind{
 		code: "publication_unfit", event: "relay.blocked", level: zerolog.ErrorLevel, reason: "the publication does not carry the tables of the sink",
 		hint: "the migrations make it: publish = 'insert', publish_via_partition_root = true", every: 2 * time.Second,
 	}
 )
 
-// SQLSTATEs of START_REPLICATION.
+// SQLSTATEs of connecting and of START_REPLICATION. That a slot is lost, the look
+// at it tells before: 55000 is more than that.
 var bySQLState = map[string]kind{
 	"55006": slotActive,
 	"42704": slotMissing,
-	"55000": slotLost,
+	"55000": slotUnusable,
+	"28000": accessRefused, // no line in pg_hba.conf, or no such role
+	"28P01": accessRefused, // password
+	"3D000": accessRefused, // no such database
 }
 
 var byCode = map[string]kind{

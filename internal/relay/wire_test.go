@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,15 +102,15 @@ func TestNoStream(t *testing.T) {
 	r.makeSlot()
 	run := r.start()
 	r.log.await(t, "relay.connected")
-	before := r.here()
 	r.append(5, "consent.advanced")
+	behind := r.here()
 	r.append(5, "interaction.completed")
 	await(t, "ten failures", func() bool { return run.Stats().Failed >= 10 })
 	await(t, "a second try", func() bool { return run.Stats().Failed > 10 })
 	if got, want := run.Ready(), "messages are not stored: "+noStream; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	r.notBeyond(before)
+	r.notReached(behind)
 	r.provision()
 	r.wantAll(10)
 	r.confirmed()
@@ -118,10 +120,12 @@ func TestNoStream(t *testing.T) {
 	}
 }
 
-// TestFullStream: a full stream refuses, and takes again when there is room.
+// TestFullStream: a full stream refuses, and takes again when there is room. The
+// slot stays in front of the oldest row that is not stored, whatever else is.
 func TestFullStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.cfg.DrainFor = 100 * time.Millisecond
 	js := r.nats.JetStream()
 	resize := func(bytes int64) {
 		s, err := js.Stream(t.Context(), transport.Events)
@@ -137,15 +141,41 @@ func TestFullStream(t *testing.T) {
 	resize(20_000)
 	run := r.start()
 	r.append(300, "consent.advanced")
+	behind := r.here()
 	r.append(300, "interaction.completed") // goes on meanwhile
 	r.log.await(t, streamFull)
 	await(t, "the other stream", func() bool { return r.count() >= 300 })
+	run.stop() // with its last word about the slot
+	r.notReached(behind)
+	run = r.start()
 	resize(1 << 30)
 	r.wantAll(600)
 	r.confirmed()
 	if got := run.Stats().Parked; got != 0 {
 		t.Errorf("got %d parked, want none", got)
 	}
+}
+
+// TestWindowBounds: without an answer no more messages are sent than the window
+// holds, though the same ones again.
+func TestWindowBounds(t *testing.T) {
+	t.Parallel()
+	r := bareRig(t, testenv.Cluster(t)) // without streams
+	r.makeSlot()
+	r.cfg.Window, r.cfg.AckTimeout, r.cfg.DrainFor = 3, 200*time.Millisecond, 0
+	r.append(10, "consent.advanced")
+	wire := r.overhear()
+	r.start()
+	times := map[any]int{}
+	for len(times) < 3 || slices.Min(slices.Collect(maps.Values(times))) < 2 {
+		times[next(t, wire)["record"].(map[string]any)["event_id"]]++
+	}
+	if len(times) != 3 {
+		t.Errorf("got %d messages on the way, want 3", len(times))
+	}
+	r.provision()
+	r.wantAll(10)
+	r.confirmed()
 }
 
 // TestIdle: a database in which nothing happens for us lets the slot go on, and

@@ -3,6 +3,7 @@ package up
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/demo"
@@ -27,12 +28,12 @@ everything is running; data is in %s
 	}
 	fmt.Fprintf(m.say, `logs of the processes are in %s/run/log
 try
-  VERIFY_DATABASE_URL='%s' event-runtime verify
+  VERIFY_DATABASE_URL='%s' %s verify
   curl -s http://%s/_ledger
   curl -s http://%s/metrics | grep event_runtime_
 stop with Ctrl-C; the same directory continues where it stopped
 
-`, m.dir, m.postgres.URL(database, "runtime_readonly"), on(m.ports.control), on(m.ports.http))
+`, m.dir, m.postgres.URL(database, "runtime_readonly"), os.Args[0], on(m.ports.control), on(m.ports.http))
 }
 
 // statusLines writes one line every few seconds until ctx ends.

@@ -19,7 +19,7 @@ func relayPart(ctx context.Context, b *bed, o options) error {
 		return err
 	}
 	lib := func() (*program, error) {
-		return b.start("lib", b.lib, []string{"DATABASE_URL=" + b.url(database, "runtime_relay"), "NATS_URL=" + b.brokerURL, "SLOT=" + migrations.Slot})
+		return b.start("lib", b.lib, []string{"DATABASE_URL=" + b.url(database, "runtime_relay"), "NATS_URL=" + b.brokerURL})
 	}
 	runs, err := alternate(o.rounds, [2]func() (sample, error){
 		func() (sample, error) { return catchUp(ctx, b, o.rows, b.relay) },

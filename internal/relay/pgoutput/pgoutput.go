@@ -13,6 +13,7 @@ package pgoutput
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Kind is the first byte of a message.
@@ -65,6 +66,11 @@ type Table struct {
 	Name     string
 	Identity byte // d default, n nothing, f full, i index
 	Columns  []Column
+}
+
+// Equal reports whether two descriptions say the same.
+func (t *Table) Equal(other *Table) bool {
+	return t.ID == other.ID && t.Schema == other.Schema && t.Name == other.Name && t.Identity == other.Identity && slices.Equal(t.Columns, other.Columns)
 }
 
 // Message is one decoded message. Which fields mean something depends on Kind;
