@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
@@ -24,6 +26,8 @@ import (
 	"github.com/finnest/event-runtime/internal/submit"
 	"github.com/finnest/event-runtime/internal/telemetry"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
 	"github.com/sethvargo/go-envconfig"
 )
 
@@ -48,8 +52,8 @@ type Config struct {
 // Read takes the configuration from variables, and refuses what cannot work.
 func Read(ctx context.Context, from envconfig.Lookuper) (Config, error) {
 	var cfg Config
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &cfg, Lookuper: from}); err != nil {
-		return cfg, fmt.Errorf("read configuration: %w", err)
+	if err := process(ctx, &cfg, from); err != nil {
+		return cfg, err
 	}
 	if cfg.Instance == "" {
 		host, _ := os.Hostname()
@@ -58,25 +62,91 @@ func Read(ctx context.Context, from envconfig.Lookuper) (Config, error) {
 	return cfg, cfg.check()
 }
 
-func (c Config) check() error {
-	var wrong []error
-	refuse := func(bad bool, name, why string) {
-		if bad {
-			wrong = append(wrong, fmt.Errorf("%s: %s", name, why))
-		}
-	}
-	refuse(c.Consumer.BatchSize < 1 || c.Consumer.BatchSize > transport.MaxAckPending/2, "CONSUMER_BATCH_SIZE", "want 1 to 2048")
-	refuse(c.Consumer.BatchWait < 0 || c.Consumer.DrainFor <= 0 || c.Consumer.SilentFor <= 0 || c.Consumer.AwayPause <= 0 || c.Consumer.NakWithin <= 0, "CONSUMER_*", "durations must be positive")
-	refuse(c.Flush.Parallel < 1, "FLUSH_PARALLEL", "want at least 1")
-	refuse(c.Flush.Poll <= 0, "FLUSH_POLL", "must be positive")
-	refuse(c.LeaseTTL < time.Second, "LEASE_TTL", "want at least 1s: it is renewed three times in between")
-	refuse(c.DatabaseConns < 4, "DATABASE_CONNS", "want at least 4")
-	refuse(c.Log.Format != "json" && c.Log.Format != "console", "LOG_FORMAT", "want json or console")
-	if why := c.Submit.Check(); why != "" {
-		wrong = append(wrong, errors.New("SUBMIT_*: "+why))
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("configuration: %w", errors.Join(wrong...))
+// process names the variable that cannot be read: envconfig names the field.
+func process(ctx context.Context, into any, from envconfig.Lookuper) error {
+	asked := &remembering{Lookuper: from}
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: into, Lookuper: asked}); err != nil {
+		return fmt.Errorf("read configuration: %s: %w", asked.last, err)
 	}
 	return nil
+}
+
+// remembering knows which variable was looked up last.
+type remembering struct {
+	envconfig.Lookuper
+	last string
+}
+
+func (r *remembering) Lookup(name string) (string, bool) {
+	r.last = name
+	return r.Lookuper.Lookup(name)
+}
+
+func (c Config) check() error {
+	var wrong complaints
+	wrong.numbers(reflect.ValueOf(c), "")
+	wrong.address("DATABASE_URL", c.DatabaseURL)
+	if c.MaintenanceURL != "" {
+		wrong.address("MAINTENANCE_DATABASE_URL", c.MaintenanceURL)
+	}
+	wrong.log(c.Log)
+	wrong.refuse(c.Consumer.BatchSize > transport.MaxAckPending/2, "CONSUMER_BATCH_SIZE", "want 1 to 2048")
+	wrong.refuse(c.LeaseTTL < time.Second, "LEASE_TTL", "want at least 1s: it is renewed three times in between")
+	wrong.refuse(c.DatabaseConns < 4, "DATABASE_CONNS", "want at least 4")
+	why := c.Submit.Check()
+	wrong.refuse(why != "", "SUBMIT_*", why)
+	return wrong.err()
+}
+
+// complaints are everything that is wrong at once: one start tells all of it.
+type complaints []error
+
+func (c *complaints) refuse(bad bool, name, why string) {
+	if bad {
+		*c = append(*c, fmt.Errorf("%s: %s", name, why))
+	}
+}
+
+func (c complaints) err() error {
+	if len(c) == 0 {
+		return nil
+	}
+	return fmt.Errorf("configuration: %w", errors.Join(c...))
+}
+
+// address refuses what pgx cannot read. It does not say what it was given: there
+// may be a password in it.
+func (c *complaints) address(name, url string) {
+	_, err := pgxpool.ParseConfig(url)
+	c.refuse(url == "" || err != nil, name, "is not a database address; want one such as postgres://runtime_worker@localhost/runtime")
+}
+
+func (c *complaints) log(cfg telemetry.LogConfig) {
+	_, err := zerolog.ParseLevel(cfg.Level)
+	c.refuse(err != nil, "LOG_LEVEL", "want debug, info, warn or error")
+	c.refuse(cfg.Format != "json" && cfg.Format != "console", "LOG_FORMAT", "want json or console")
+}
+
+// mayBeZero are the numbers that can be turned off.
+var mayBeZero = map[string]bool{"CONSUMER_BATCH_WAIT": true, "SUBMIT_ASK_SKEW": true, "SUBMIT_ASK_PERSON_SLACK": true, "SUBMIT_RECORD_RETRY_FOR": true}
+
+// numbers refuses each count and duration that is not positive, under the name
+// of its variable.
+func (c *complaints) numbers(v reflect.Value, prefix string) {
+	for field, value := range v.Fields() {
+		name, options, _ := strings.Cut(field.Tag.Get("env"), ",")
+		switch {
+		case value.Kind() == reflect.Struct:
+			_, below, _ := strings.Cut(options, "prefix=")
+			c.numbers(value, prefix+below)
+		case value.Kind() == reflect.Slice && value.Type().Elem() == reflect.TypeFor[time.Duration]():
+			for _, d := range value.Interface().([]time.Duration) {
+				c.refuse(d <= 0, prefix+name, "must be positive")
+			}
+		case value.CanInt() && mayBeZero[prefix+name]:
+			c.refuse(value.Int() < 0, prefix+name, "must not be negative")
+		case value.CanInt():
+			c.refuse(value.Int() <= 0, prefix+name, "must be positive")
+		}
+	}
 }

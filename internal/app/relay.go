@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"fmt"
+	"reflect"
 
 	"github.com/finnest/event-runtime/internal/api"
 	"github.com/finnest/event-runtime/internal/relay"
@@ -23,10 +23,14 @@ type RelayConfig struct {
 
 // ReadRelay takes the relay's configuration from variables.
 func ReadRelay(ctx context.Context, from envconfig.Lookuper) (cfg RelayConfig, err error) {
-	if err = envconfig.ProcessWith(ctx, &envconfig.Config{Target: &cfg, Lookuper: from}); err != nil {
-		err = fmt.Errorf("read configuration: %w", err)
+	if err := process(ctx, &cfg, from); err != nil {
+		return cfg, err
 	}
-	return cfg, err
+	var wrong complaints
+	wrong.numbers(reflect.ValueOf(cfg), "")
+	wrong.address("RELAY_DATABASE_URL", cfg.Relay.DatabaseURL)
+	wrong.log(cfg.Log)
+	return cfg, wrong.err()
 }
 
 // Relay moves the outbox to JetStream until ctx ends.

@@ -13,11 +13,15 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/crash"
@@ -70,7 +74,7 @@ func Append(ctx context.Context, tx pgx.Tx, now time.Time, c Change) error {
 		return fmt.Errorf("audit payload of %s: %w", c.Action, err)
 	}
 	canonical := jsontext.Value(payload)
-	if err := canonical.Canonicalize(); err != nil {
+	if err := errors.Join(exact(canonical), canonical.Canonicalize()); err != nil {
 		return fmt.Errorf("audit payload of %s: %w", c.Action, err)
 	}
 	if _, err := tx.Exec(ctx, sqlLock, pgx.NamedArgs{"chain": c.Chain}); err != nil {
@@ -91,6 +95,27 @@ func Append(ctx context.Context, tx pgx.Tx, now time.Time, c Change) error {
 		return fmt.Errorf("append to audit chain %s: %w", c.Chain, err)
 	}
 	return nil
+}
+
+// exact refuses integers that the canonical form would change without a word:
+// its numbers are float64.
+func exact(payload jsontext.Value) error {
+	in := jsontext.NewDecoder(bytes.NewReader(payload))
+	for {
+		token, err := in.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if token.Kind() != '0' || strings.ContainsAny(token.String(), ".eE") {
+			continue
+		}
+		if n, err := strconv.ParseInt(token.String(), 10, 64); err != nil || n > 1<<53 || n < -1<<53 {
+			return errors.New("an integer beyond 2^53: give it as a string")
+		}
+	}
 }
 
 // Next is the row that follows head; a zero head begins the chain. The time

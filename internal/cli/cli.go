@@ -24,7 +24,7 @@ type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Consume, submit and reconcile, against services named by the environment."`
 	Relay    relayCommand    `cmd:"" help:"Move the outbox to JetStream, as Sequin would."`
 	Migrate  migrateCommand  `cmd:"" help:"Bring a database to this release's schema, and make partitions ahead."`
-	Verify   verifyCommand   `cmd:"" help:"Recompute everything the database claims; exit 0 whole, 1 broken, 2 incomplete."`
+	Verify   verifyCommand   `cmd:"" help:"Recompute everything the database claims; exit 0 whole, 1 broken, 2 incomplete, 3 when it cannot be read."`
 	Batch    batchCommand    `cmd:"" help:"Look after batches."`
 	NATS     natsCommand     `cmd:"" name:"nats" help:"Run the embedded NATS server."`
 	Simulate simulateCommand `cmd:"" help:"Run a simulator."`
@@ -33,6 +33,10 @@ type commands struct {
 
 // output is where commands write.
 type output struct{ out, err io.Writer }
+
+// usage is the exit status of a call that is wrong, as sysexits(3) has it: 1 and
+// 2 are answers of verify.
+const usage = 64
 
 // exit is an error that only carries a status: what there was to say was said.
 type exit int
@@ -57,7 +61,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		parser.Errorf("%s", err)
 		fmt.Fprintln(stderr, "Run event-runtime --help for the commands.")
-		return 2
+		return usage
 	}
 	var code exit
 	switch err := parsed.Run(); {

@@ -20,23 +20,15 @@ type verifyCommand struct {
 	Grace       time.Duration `default:"60s" help:"How long an event may be on its way; 0: everything must have arrived."`
 }
 
+// unread is the exit status of a database that could not be looked at: neither
+// whole nor broken.
+const unread exit = 3
+
 func (c verifyCommand) Run(ctx context.Context, o output) error {
-	if c.DatabaseURL == "" {
-		return errors.New("verify: --database-url, VERIFY_DATABASE_URL or DATABASE_URL is needed")
-	}
-	pool, err := app.Pool(ctx, c.DatabaseURL, 2)
+	report, err := c.look(ctx, o)
 	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	opt := verify.Options{Grace: c.Grace, Split: app.Splitters()}
-	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !c.JSON {
-		opt.Progress = func(step string, done, of int) { fmt.Fprintf(o.err, "\r\033[K%s %d/%d", step, done, of) }
-		defer fmt.Fprint(o.err, "\r\033[K")
-	}
-	report, err := verify.Run(ctx, pool, opt)
-	if err != nil {
-		return err
+		fmt.Fprintln(o.err, "event-runtime:", err)
+		return unread
 	}
 	if c.JSON {
 		err = json.NewEncoder(o.out).Encode(report)
@@ -50,6 +42,23 @@ func (c verifyCommand) Run(ctx context.Context, o output) error {
 		return exit(report.Exit)
 	}
 	return nil
+}
+
+func (c verifyCommand) look(ctx context.Context, o output) (*verify.Report, error) {
+	if c.DatabaseURL == "" {
+		return nil, errors.New("verify: --database-url, VERIFY_DATABASE_URL or DATABASE_URL is needed")
+	}
+	pool, err := app.Pool(ctx, c.DatabaseURL, 2)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	opt := verify.Options{Grace: c.Grace, Split: app.Splitters()}
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !c.JSON {
+		opt.Progress = func(step string, done, of int) { fmt.Fprintf(o.err, "\r\033[K%s %d/%d", step, done, of) }
+		defer fmt.Fprint(o.err, "\r\033[K")
+	}
+	return verify.Run(ctx, pool, opt)
 }
 
 func printReport(o output, r *verify.Report) {

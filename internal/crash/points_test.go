@@ -19,7 +19,7 @@ func TestPlacesAreThePointsInTheCode(t *testing.T) {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		source, err := os.ReadFile(path) //nolint:gosec // our own source
+		source, err := os.ReadFile(path)
 		for _, found := range used.FindAllStringSubmatch(string(source), -1) {
 			inCode = append(inCode, found[1])
 		}

@@ -74,7 +74,7 @@ INSERT INTO event_runtime.tenants (tenant_id, name) VALUES (@tenant, @name) ON C
 const sqlSeedOrganisation = `
 INSERT INTO event_runtime.organisations (tenant_id, ecosystem, organisation_id, submitter_id) VALUES (@tenant, 'ofb', @organisation, @organisation) ON CONFLICT DO NOTHING`
 
-const sqlSeedCredential = `
+const sqlSeedReference = `
 INSERT INTO event_runtime.credential_refs (tenant_id, ecosystem, organisation_id, client_id, certificate_ref, key_ref)
 VALUES (@tenant, 'ofb', @organisation, @client, @certificate, @key)
 ON CONFLICT (tenant_id, ecosystem, organisation_id) DO UPDATE
@@ -92,7 +92,7 @@ func seed(ctx context.Context, tx pgx.Tx, b Bank, files ofb.ClientFiles) error {
 	if err != nil {
 		return err
 	}
-	for _, sql := range []string{sqlSeedOrganisation, sqlSeedCredential, sqlSeedConfig} {
+	for _, sql := range []string{sqlSeedOrganisation, sqlSeedReference, sqlSeedConfig} {
 		if _, err := tx.Exec(ctx, sql, args); err != nil {
 			return err
 		}

@@ -121,13 +121,14 @@ func Keep(ctx context.Context, cancel context.CancelFunc, ttl time.Duration, ren
 			return
 		case <-ticker.C:
 		}
+		asked := time.Now() // the lease counts from some moment after this
 		try, done := context.WithTimeout(ctx, ttl/renewals)
 		err := renew(try)
 		done()
 		switch {
 		case err == nil:
-			last = time.Now()
-		case errors.Is(err, pgx.ErrNoRows) || time.Since(last) > ttl*2/3:
+			last = asked
+		case errors.Is(err, pgx.ErrNoRows) || time.Since(last) > ttl/2: // two in a row: the next one would come too late
 			cancel()
 			return
 		}

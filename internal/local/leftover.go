@@ -120,5 +120,23 @@ func endAll(ctx context.Context, data string, postmaster int) error {
 			return fmt.Errorf("end an orphan of the postgres in %s: %w", data, err)
 		}
 	}
-	return nil
+	return unlock(data)
+}
+
+// unlock removes the lock of a server whose process is dead but not buried: in a
+// container perhaps nobody ever buries it, and Postgres takes it for one at work.
+func unlock(data string) error {
+	lock := filepath.Join(data, "postmaster.pid")
+	pid, ok := lockedBy(lock)
+	if !ok || syscall.Kill(pid, 0) != nil || identity(pid) != "" {
+		return nil // gone, which Postgres sees by itself, or another process by now
+	}
+	return os.Remove(lock)
+}
+
+func lockedBy(lock string) (pid int, ok bool) {
+	text, _ := os.ReadFile(lock)
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	return pid, err == nil
 }

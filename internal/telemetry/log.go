@@ -30,7 +30,7 @@ type LogConfig struct {
 // Logger writes one wide line per decision, named in its field event.
 func Logger(cfg LogConfig, w io.Writer, service string) zerolog.Logger {
 	level, err := zerolog.ParseLevel(cfg.Level)
-	if err != nil {
+	if err != nil || level == zerolog.NoLevel { // an empty text is "no level" to zerolog, which would silence errors too
 		level = zerolog.InfoLevel
 	}
 	if cfg.Format == "console" {

@@ -113,7 +113,7 @@ func (b *batch) judge() *books.Difference {
 // under way may have none.
 func (b *batch) attempted() string {
 	for n := 1; n <= b.attempt; n++ {
-		if !slices.Contains(b.attempts, n) && !(n == b.attempt && b.state == "posting") {
+		if !slices.Contains(b.attempts, n) && (n != b.attempt || b.state != "posting") {
 			return fmt.Sprintf("attempt %d of %d has no row", n, b.attempt)
 		}
 	}
@@ -125,7 +125,7 @@ func (b *batch) attempted() string {
 
 const sqlAnswers = `
 SELECT a.batch_id, a.attempt, a.late, a.raw, a.raw_sha256, array_agg(r.position ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL),
-       array_agg(r.report_id ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL)
+       array_agg(r.report_id ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL), array_agg(r.status ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL)
   FROM event_runtime.submission_attempts a
   LEFT JOIN event_runtime.submission_receipts r ON r.batch_id = a.batch_id AND r.attempt = a.attempt AND r.late = a.late AND r.source = 'response'
  GROUP BY a.batch_id, a.attempt, a.late ORDER BY a.batch_id, a.attempt`
@@ -133,6 +133,9 @@ SELECT a.batch_id, a.attempt, a.late, a.raw, a.raw_sha256, array_agg(r.position 
 // receipts looks for every receipt in the answer it claims to come from.
 func (r *Report) receipts(ctx context.Context, tx pgx.Tx, _ Options) error {
 	if err := r.reportIDs(ctx, tx); err != nil {
+		return err
+	}
+	if err := r.unanswered(ctx, tx); err != nil {
 		return err
 	}
 	rows, err := tx.Query(ctx, sqlAnswers)
@@ -143,23 +146,29 @@ func (r *Report) receipts(ctx context.Context, tx pgx.Tx, _ Options) error {
 	var attempt int
 	var late bool
 	var raw, sum []byte
-	var positions []int
-	var reports []*event.ID
-	_, err = pgx.ForEachRow(rows, []any{&batch, &attempt, &late, &raw, &sum, &positions, &reports}, func() error {
+	var c claims
+	_, err = pgx.ForEachRow(rows, []any{&batch, &attempt, &late, &raw, &sum, &c.positions, &c.reports, &c.statuses}, func() error {
 		r.Counted["attempts"]++
-		if why := backed(raw, sum, positions, reports); why != "" {
+		if why := backed(raw, sum, c); why != "" {
 			r.broken("answer", fmt.Sprintf("attempt %d of batch %s", attempt, batch), why)
 		}
-		positions, reports = nil, nil
+		c = claims{}
 		return nil
 	})
 	return err
 }
 
+// claims are what receipts say about one answer, by item.
+type claims struct {
+	positions []int
+	reports   []*event.ID // nil where the regulator gave none
+	statuses  []string
+}
+
 // backed says why receipts are not in a stored answer.
-func backed(raw, sum []byte, positions []int, reports []*event.ID) string {
+func backed(raw, sum []byte, c claims) string {
 	if raw == nil {
-		if len(positions) > 0 {
+		if len(c.positions) > 0 {
 			return "it has receipts, but no stored answer"
 		}
 		return ""
@@ -171,24 +180,34 @@ func backed(raw, sum []byte, positions []int, reports []*event.ID) string {
 	if actual := sha256.Sum256(answer); !bytes.Equal(actual[:], sum) {
 		return "its answer does not match its hash"
 	}
-	if len(positions) == 0 {
+	if len(c.positions) == 0 {
 		return ""
 	}
 	var items []json.RawMessage
 	if err := json.Unmarshal(answer, &items); err != nil {
 		items = []json.RawMessage{answer} // a single receipt
 	}
-	for n, at := range positions {
-		if at >= len(items) || reports[n] != nil && !strings.Contains(strings.ToLower(string(items[at])), reports[n].String()) {
+	for n, at := range c.positions {
+		if at >= len(items) || !c.in(n, string(items[at])) {
 			return fmt.Sprintf("the receipt of position %d is not in the answer", at)
 		}
 	}
 	return ""
 }
 
+// in looks for the words of the n-th claim; how an answer names its members is
+// the adapter's business.
+func (c claims) in(n int, item string) bool {
+	return strings.Contains(item, `"`+c.statuses[n]+`"`) &&
+		(c.reports[n] == nil || strings.Contains(strings.ToLower(item), c.reports[n].String()))
+}
+
+// A report is about one event. Where the two sides of a call cannot be told
+// apart, both may have found the same one.
 const sqlReportIDs = `
-SELECT report_id, count(*) FROM event_runtime.submission_receipts WHERE report_id IS NOT NULL AND source = 'response'
- GROUP BY report_id HAVING count(*) > 1 LIMIT 100`
+SELECT report_id, count(*) FILTER (WHERE source = 'response'), count(DISTINCT event_id) FILTER (WHERE side = 'ours')
+  FROM event_runtime.submission_receipts WHERE report_id IS NOT NULL
+ GROUP BY report_id HAVING count(*) FILTER (WHERE source = 'response') > 1 OR count(DISTINCT event_id) FILTER (WHERE side = 'ours') > 1 LIMIT 100`
 
 func (r *Report) reportIDs(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, sqlReportIDs)
@@ -196,16 +215,36 @@ func (r *Report) reportIDs(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	var id event.ID
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
-		r.broken("report_id", "report "+id.String(), fmt.Sprintf("%d receipts have this report id", n))
+	var answers, events int
+	_, err = pgx.ForEachRow(rows, []any{&id, &answers, &events}, func() error {
+		r.broken("report_id", "report "+id.String(), fmt.Sprintf("%d receipts of answers have this report id, for %d events", answers, events))
+		return nil
+	})
+	return err
+}
+
+// A receipt that claims to come from an answer to a request that was never made.
+const sqlUnanswered = `
+SELECT r.batch_id, r.position FROM event_runtime.submission_receipts r
+ WHERE r.source = 'response' AND NOT EXISTS (SELECT FROM event_runtime.submission_attempts a
+   WHERE a.batch_id = r.batch_id AND a.attempt = r.attempt AND a.late = r.late) LIMIT 100`
+
+func (r *Report) unanswered(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, sqlUnanswered)
+	if err != nil {
+		return err
+	}
+	var batch event.ID
+	var at int
+	_, err = pgx.ForEachRow(rows, []any{&batch, &at}, func() error {
+		r.broken("answer", fmt.Sprintf("batch %s position %d", batch, at), "its receipt is there without the attempt that it claims to answer")
 		return nil
 	})
 	return err
 }
 
 const sqlInquiries = `
-SELECT q.batch_id, q.probe, q.position, q.raw, q.raw_sha256, r.report_id
+SELECT q.batch_id, q.probe, q.position, q.raw, q.raw_sha256, r.report_id, r.status
   FROM event_runtime.submission_inquiries q
   LEFT JOIN event_runtime.submission_receipts r ON r.batch_id = q.batch_id AND r.attempt = q.attempt AND r.probe = q.probe AND r.position = q.position`
 
@@ -224,17 +263,17 @@ func (r *Report) inquiries(ctx context.Context, tx pgx.Tx, _ Options) error {
 	var probe, at int
 	var raw, sum []byte
 	var report *event.ID
-	_, err = pgx.ForEachRow(rows, []any{&batch, &probe, &at, &raw, &sum, &report}, func() error {
+	var status *string
+	_, err = pgx.ForEachRow(rows, []any{&batch, &probe, &at, &raw, &sum, &report, &status}, func() error {
 		r.Counted["inquiries"]++
-		var positions []int
-		var reports []*event.ID
-		if report != nil {
-			positions, reports = []int{0}, []*event.ID{report}
+		var c claims
+		if status != nil {
+			c = claims{[]int{0}, []*event.ID{report}, []string{*status}}
 		}
-		if why := backed(raw, sum, positions, reports); why != "" {
+		if why := backed(raw, sum, c); why != "" {
 			r.broken("inquiry", fmt.Sprintf("probe %d of item %d of batch %s", probe, at, batch), why)
 		}
-		report = nil
+		report, status = nil, nil
 		return nil
 	})
 	if err != nil {

@@ -127,7 +127,28 @@ SELECT day, tenant_id, consumer, coalesce(b.accepted, 0), coalesce(b.ineligible,
   FROM event_runtime.books b FULL JOIN summed s USING (day, tenant_id, consumer)
  ORDER BY day, tenant_id, consumer`
 
+// A consumer that has rows but is owed nothing: its events were not looked at.
+const sqlUnentitled = `
+SELECT DISTINCT consumer FROM event_runtime.books b
+ WHERE NOT EXISTS (SELECT FROM event_runtime.entitlements e WHERE e.consumer = b.consumer) ORDER BY consumer`
+
+func (r *Report) unentitled(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, sqlUnentitled)
+	if err != nil {
+		return err
+	}
+	var consumer string
+	_, err = pgx.ForEachRow(rows, []any{&consumer}, func() error {
+		r.broken("entitlement", "consumer "+consumer, "it has rows, but is owed nothing")
+		return nil
+	})
+	return err
+}
+
 func (r *Report) books(ctx context.Context, tx pgx.Tx, _ Options) error {
+	if err := r.unentitled(ctx, tx); err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, sqlRecount)
 	if err != nil {
 		return err

@@ -65,7 +65,19 @@ type Options struct {
 }
 
 // Run looks at everything in one snapshot of the database.
-func Run(ctx context.Context, pool *pgxpool.Pool, opt Options) (*Report, error) {
+func Run(ctx context.Context, pool *pgxpool.Pool, opt Options) (r *Report, err error) {
+	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		r, err = look(ctx, tx, opt)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// look takes every step in tx.
+func look(ctx context.Context, tx pgx.Tx, opt Options) (*Report, error) {
 	r := &Report{Counted: map[string]int64{}}
 	if opt.Progress == nil {
 		opt.Progress = func(string, int, int) {}
@@ -77,17 +89,11 @@ func Run(ctx context.Context, pool *pgxpool.Pool, opt Options) (*Report, error) 
 		{"events", r.events}, {"keys", r.keys}, {"books", r.books}, {"batches", r.batches}, {"receipts", r.receipts}, {"inquiries", r.inquiries}, {"audit", r.audit},
 		{"conflicts", r.conflicts},
 	}
-	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		for n, step := range steps {
-			opt.Progress(step.name, n, len(steps))
-			if err := step.do(ctx, tx, opt); err != nil {
-				return fmt.Errorf("verify %s: %w", step.name, err)
-			}
+	for n, step := range steps {
+		opt.Progress(step.name, n, len(steps))
+		if err := step.do(ctx, tx, opt); err != nil {
+			return nil, fmt.Errorf("verify %s: %w", step.name, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	if r.Exit == Whole && r.Pending > 0 {
 		r.Exit = Incomplete
