@@ -42,7 +42,7 @@ func (r *rows) add(e Event, now time.Time) (event.ID, *InvalidError) {
 	}
 	r.id = append(r.id, env.EventID)
 	r.tenant, r.ecosystem, r.eventType = append(r.tenant, e.TenantID), append(r.ecosystem, e.Ecosystem), append(r.eventType, e.Type)
-	r.version, r.occurred = append(r.version, int32(e.Version)), append(r.occurred, e.OccurredAt) //nolint:gosec // checked by envelope
+	r.version, r.occurred = append(r.version, int32(e.Version)), append(r.occurred, e.OccurredAt)
 	r.aggType, r.aggID, r.aggVersion = append(r.aggType, nullable(e.AggregateType)), append(r.aggID, nullable(e.AggregateID)), append(r.aggVersion, e.AggregateVersion)
 	r.idemKey, r.correlation = append(r.idemKey, nullable(e.IdempotencyKey)), append(r.correlation, nullable(e.CorrelationID))
 	r.trace, r.source = append(r.trace, nullable(e.Traceparent)), append(r.source, nullable(e.Source))
@@ -87,7 +87,7 @@ func envelope(e Event, now time.Time) (*event.Envelope, *InvalidError) {
 			return nil, refused(err)
 		}
 	}
-	for name, value := range env.FreeText() {
+	for name, value := range freeText(env) {
 		if _, found := denylist.Find(value); found {
 			return nil, &InvalidError{Field: name, Reason: "personal_data", Hint: "labels and keys must not hold personal data"}
 		}
@@ -108,6 +108,20 @@ func known(env *event.Envelope) error {
 		return nil
 	}
 	return err
+}
+
+// freeText is what a person may have written, by its name.
+func freeText(env *event.Envelope) map[string]string {
+	texts := env.FreeText()
+	if env.Type != event.InteractionCompleted {
+		return texts
+	}
+	if i, err := event.ParseInteraction(env.Payload); err == nil {
+		for path, text := range i.FreeText() {
+			texts["payload."+path] = text
+		}
+	}
+	return texts
 }
 
 func refused(err error) *InvalidError {

@@ -26,10 +26,7 @@ func TestDatabaseDown(t *testing.T) {
 	const messages = 60
 	for name, o := range outages(t, server) {
 		t.Run(name, func(t *testing.T) {
-			all := make([]*draft, messages)
-			for n := range all {
-				all[n] = newDraft()
-			}
+			all := drafts(messages)
 			r.append(all...)
 			before, told := r.durable(transport.Interactions), r.logs.named("consumer.database_down")
 			o.begin()
@@ -40,6 +37,8 @@ func TestDatabaseDown(t *testing.T) {
 				eventually(t, "it is told", func() bool { return r.logs.named("consumer.database_down") > told })
 			}
 			o.end()
+			r.reader.Reset() // connections of our own that the outage broke
+			r.producer.Reset()
 			r.settled()
 			after := r.durable(transport.Interactions)
 			if got := after.Delivered.Consumer - before.Delivered.Consumer; got > 2*messages {
@@ -76,18 +75,20 @@ func outages(t *testing.T, server *testenv.PostgresServer) map[string]outage {
 	}
 }
 
-// A full disk still answers questions. Single messages find out when it takes
-// rows again, further and further apart.
+const (
+	diskFull = `CREATE FUNCTION event_runtime.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left on device' USING errcode = '53100'; END $$;
+		CREATE TRIGGER full_disk BEFORE INSERT ON event_runtime.consumer_idempotency FOR EACH ROW EXECUTE FUNCTION event_runtime.full()`
+	diskFree = `DROP TRIGGER full_disk ON event_runtime.consumer_idempotency`
+)
+
+// A full disk still answers questions. One message that is kept finds out when it
+// takes rows again, further and further apart, and none is delivered for it.
 func TestDatabaseThatTakesNoRows(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.db.Exec(`CREATE FUNCTION event_runtime.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left on device' USING errcode = '53100'; END $$;
-		CREATE TRIGGER full_disk BEFORE INSERT ON event_runtime.consumer_idempotency FOR EACH ROW EXECUTE FUNCTION event_runtime.full()`)
+	r.db.Exec(diskFull)
 	const messages, looks = 60, 8
-	all := make([]*draft, messages)
-	for n := range all {
-		all[n] = newDraft()
-	}
+	all := drafts(messages)
 	r.append(all...)
 	r.publish(all...)
 	began := time.Now()
@@ -96,7 +97,7 @@ func TestDatabaseThatTakesNoRows(t *testing.T) {
 	if took := time.Since(began); took < 1200*time.Millisecond { // 20 + 40 + 80 + 160 + 320 + 640 ms lie between
 		t.Errorf("looked %d times within %v, want further and further apart", looks, took)
 	}
-	r.db.Exec(`DROP TRIGGER full_disk ON event_runtime.consumer_idempotency`)
+	r.db.Exec(diskFree)
 	r.settled()
 	if got := r.durable(transport.Interactions).Delivered.Consumer; got > 2*messages {
 		t.Errorf("got %d deliveries of %d messages, want at most twice as many", got, messages)

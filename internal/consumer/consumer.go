@@ -87,29 +87,19 @@ func (c *Consumer) Ready() string {
 // errSilent ends a pull that gets nothing although messages wait.
 var errSilent = errors.New("no message although some are pending")
 
-// errBack ends a pull of single messages: the database takes them again.
-var errBack = errors.New("database is back")
-
 // Run pulls until ctx ends, then finishes what is in hand. A pull that broke is
 // opened anew; a consumer that stays silent a second time ends the process,
 // whose supervisor starts another.
-//
-// After the database was away, single messages find out whether it takes rows
-// again: that it answers a question says little about a full disk.
 func (c *Consumer) Run(ctx context.Context) error {
-	size, wait := c.cfg.BatchSize, c.cfg.AwayPause
 	for ctx.Err() == nil {
-		err := c.pull(ctx, size)
+		err := c.pull(ctx)
+		var away *awayError
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case errors.As(err, &away):
+			c.outlast(ctx, away.kept)
+		case ctx.Err() != nil: // we are going
 		case errors.Is(err, errSilent) && c.silent.Swap(true):
 			return fmt.Errorf("consumer %s on %s: %w, again", c.deps.Name, c.deps.Stream, err)
-		case errors.Is(err, errAway):
-			c.awaitDatabase(ctx, wait)
-			size, wait = 1, min(2*wait, max(c.cfg.NakWithin, c.cfg.AwayPause))
-		case errors.Is(err, errBack):
-			size, wait = c.cfg.BatchSize, c.cfg.AwayPause
 		case err != nil:
 			c.log.Warn().Str("event", "consumer.pull_failed").Err(err).Send()
 			pause(ctx, c.cfg.AwayPause)
@@ -118,15 +108,15 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return nil
 }
 
-// pull works through one message iterator, in hands of size.
-func (c *Consumer) pull(ctx context.Context, size int) error {
+// pull works through one message iterator.
+func (c *Consumer) pull(ctx context.Context) error {
 	source, err := c.deps.JS.Consumer(ctx, c.deps.Stream, c.deps.Name)
 	if err != nil {
 		return fmt.Errorf("find durable consumer: %w", err)
 	}
 	work, cancel := linger(ctx, c.cfg.DrainFor)
 	defer cancel()
-	hands, err := deal(source, size, c.cfg.BatchWait)
+	hands, err := deal(source, c.cfg.BatchSize, c.cfg.BatchWait)
 	if err != nil {
 		return err
 	}
@@ -141,13 +131,13 @@ func (c *Consumer) pull(ctx context.Context, size int) error {
 				return hands.err()
 			}
 			c.silent.Store(false)
-			if err := c.handle(work, hand); err != nil {
+			if left := c.handle(work, hand); len(left) > 0 {
 				hands.drain()
+				for _, msg := range left[1:] {
+					c.nak(msg)
+				}
 				c.giveBack(hands, c.nak)
-				return err
-			}
-			if size < c.cfg.BatchSize {
-				hands.end(errBack)
+				return &awayError{kept: left[0]}
 			}
 			watch.heard() // only now: however long a hand took, we were not left alone
 		case <-watch.bark:
@@ -161,12 +151,9 @@ func (c *Consumer) pull(ctx context.Context, size int) error {
 	}
 }
 
-// errAway means that the database cannot be written.
-var errAway = errors.New("database away")
-
-// handle persists a hand and answers each message. When the database is away it
-// gives the whole hand back.
-func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) error {
+// handle persists a hand and answers each message, but for those left because
+// the database does not take them.
+func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) (left []jetstream.Msg) {
 	decisions := make([]Decision, 0, len(hand))
 	messages := make([]jetstream.Msg, 0, len(hand))
 	known := Knowledge{Catalog: c.deps.Catalog, Tenants: c.deps.Tenants(), Report: c.deps.Reporter}
@@ -191,11 +178,8 @@ func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) error {
 			}
 			return nil
 		}
-		for _, msg := range messages {
-			c.nak(msg)
-		}
 		c.log.Error().Str("event", "consumer.database_down").Int("messages", len(messages)).Err(err).Send()
-		return errAway
+		return messages
 	}
 	crash.Point("after_persist_before_ack")
 	c.metrics.persisted(ctx, c.deps.Name, met, time.Since(began))
@@ -253,22 +237,6 @@ func (c *Consumer) giveBack(hands *hands, nak func(jetstream.Msg)) {
 				nak(msg)
 			}
 		case <-late.C:
-			return
-		}
-	}
-}
-
-const sqlWritable = `SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean`
-
-// awaitDatabase returns when the database answers again, but not before wait.
-func (c *Consumer) awaitDatabase(ctx context.Context, wait time.Duration) {
-	for ; ctx.Err() == nil; wait = c.cfg.AwayPause {
-		pause(ctx, wait)
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		var writable bool
-		err := c.deps.Pool.QueryRow(try, sqlWritable).Scan(&writable)
-		cancel()
-		if err == nil && writable {
 			return
 		}
 	}

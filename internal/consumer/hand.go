@@ -79,12 +79,6 @@ func (h *hands) gather(one <-chan jetstream.Msg, size int, wait time.Duration) {
 // drain stops asking for more; what has come is still dealt.
 func (h *hands) drain() { h.once.Do(h.source.Drain) }
 
-// end is drain with a reason.
-func (h *hands) end(why error) {
-	h.because(why)
-	h.drain()
-}
-
 func (h *hands) because(why error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -96,7 +90,7 @@ func (h *hands) because(why error) {
 func (h *hands) stop() {
 	h.source.Stop()
 	go func() {
-		for range h.out { //nolint:revive // lets gather and read end
+		for range h.out { // lets gather and read end
 		}
 	}()
 }

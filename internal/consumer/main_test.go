@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/finnest/event-runtime/internal/testenv"
@@ -13,6 +14,10 @@ import (
 var readings = metric.NewManualReader()
 
 func TestMain(m *testing.M) {
+	// Most of these tests wait for a server; -parallel still has the last word.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(readings)))
 	testenv.Main(m)
 }

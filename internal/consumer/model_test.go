@@ -92,19 +92,21 @@ func TestDedupIsTheModel(t *testing.T) {
 			}
 			return d
 		})
-		stream := rapid.SliceOfN(message, 1, 14).Draw(t, "stream")
+		stream := rapid.SliceOfN(message, 1, 10).Draw(t, "stream")
 		want := newModel()
 		for len(stream) > 0 {
 			n := rapid.IntRange(1, len(stream)).Draw(t, "hand")
 			var hand []Decision
+			var fresh []*draft
 			for _, d := range stream[:n] {
 				decision := Classify(d.delivered(1), known)
 				hand = append(hand, decision)
 				if w, _ := decision.about(); !appended[w] {
 					appended[w] = true
-					r.append(d.again(field("statusCode", 200)))
+					fresh = append(fresh, d.again(field("statusCode", 200)))
 				}
 			}
+			r.append(fresh...)
 			met, err := r.store().persist(r.t.Context(), hand)
 			if err != nil {
 				t.Fatalf("persist: %v", err)

@@ -242,6 +242,7 @@ func TestOneRefusedRowAmongAHundred(t *testing.T) {
 func TestADayWithoutAPartition(t *testing.T) {
 	t.Parallel()
 	r := newStore(t, testenv.Postgres(t))
+	entitled(t, r)
 	old, good := newDraft(at(time.Now().AddDate(-1, 0, 0))), newDraft()
 	r.append(good)
 	if got, want := r.persist(old, good), []Reason{Reason(event.Unstorable), Accepted}; !slices.Equal(got, want) {
@@ -346,7 +347,7 @@ func TestABrokenCopyAndAWholeOneAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newStore(t, testenv.Postgres(t))
 	entitled(t, r)
-	for range 20 {
+	for range 8 {
 		d := newDraft()
 		r.append(d)
 		r.together([]*draft{d}, []*draft{d.again(field("statusCode", 5000))})
@@ -409,9 +410,7 @@ func TestHandsInOppositeOrder(t *testing.T) {
 		}
 		all = append(all, d)
 	}
-	for _, d := range all {
-		r.append(d)
-	}
+	r.append(all...)
 	var group sync.WaitGroup
 	for n := range 4 {
 		group.Go(func() {
@@ -419,7 +418,7 @@ func TestHandsInOppositeOrder(t *testing.T) {
 			if n%2 == 1 {
 				slices.Reverse(hand)
 			}
-			for try := range 5 {
+			for try := range 3 {
 				if _, err := r.store().persist(t.Context(), r.classify(hand...)); err != nil {
 					t.Errorf("worker %d, hand %d: %v", n, try, err)
 				}

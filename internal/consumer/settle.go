@@ -37,7 +37,7 @@ func (c *Consumer) giveUp(msg jetstream.Msg) {
 // nak gives a message back, spread over a while: plain naks come back a thousand
 // times a second.
 func (c *Consumer) nak(msg jetstream.Msg) {
-	delay := time.Second + rand.N(max(c.cfg.NakWithin-time.Second, 1)) //nolint:gosec // jitter
+	delay := time.Second + rand.N(max(c.cfg.NakWithin-time.Second, 1))
 	if err := msg.NakWithDelay(delay); err != nil {
 		c.log.Debug().Str("event", "message.settle_failed").Err(err).Send()
 	}

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -114,7 +115,8 @@ func (c *Catalog) Check(e *Envelope) error {
 // where names the outermost known field that is wrong. Deeper names come from
 // the document, and a name can be personal data too.
 func where(schema *jsonschema.Schema, err error) string {
-	wrong, ok := err.(*jsonschema.ValidationError)
+	var wrong *jsonschema.ValidationError
+	ok := errors.As(err, &wrong)
 	for ok && len(wrong.InstanceLocation) == 0 && len(wrong.Causes) > 0 {
 		wrong = wrong.Causes[0]
 	}

@@ -16,8 +16,8 @@ import (
 func TestCheckNamesTheField(t *testing.T) {
 	t.Parallel()
 	catalog := mustCatalog(t)
-	with := func(old, new string) string {
-		p := strings.Replace(plainPayload, old, new, 1)
+	with := func(old, instead string) string {
+		p := strings.Replace(plainPayload, old, instead, 1)
 		if p == plainPayload {
 			panic("nothing replaced: " + old)
 		}

@@ -103,7 +103,7 @@ func (r *record) envelope() (*Envelope, error) {
 		return nil, &Defect{SchemaInvalid, "record.recorded_on"}
 	}
 	if e.OccurredAt, err = ParseTime(r.OccurredAt); err != nil {
-		return nil, timeDefect(r.OccurredAt, "record.occurred_at")
+		return nil, timeDefect(err, r.OccurredAt, "record.occurred_at")
 	}
 	if trace := text(r.Traceparent); ValidTraceparent(trace) {
 		e.Traceparent = trace // a broken one starts a new trace; the event is unharmed
@@ -153,6 +153,9 @@ func (e *Envelope) Check() error {
 // canonicalize brings a document into RFC 8785 form, unless that would change
 // what it says.
 func canonicalize(v *jsontext.Value, where string) error {
+	if len(*v) > maxRaw {
+		return &Defect{TooLarge, where}
+	}
 	if tooDeep(*v) {
 		return &Defect{Unreadable, where}
 	}
@@ -162,7 +165,7 @@ func canonicalize(v *jsontext.Value, where string) error {
 	if err := v.Canonicalize(); err != nil {
 		return unreadable(err)
 	}
-	if len(*v) > maxPayload {
+	if textSize(*v) > maxPayload {
 		return &Defect{TooLarge, where}
 	}
 	return nil
@@ -171,6 +174,8 @@ func canonicalize(v *jsontext.Value, where string) error {
 // Key is where the event is published.
 func (e *Envelope) Key() string { return Subject(e.TenantID, e.Ecosystem, e.Type) }
 
+var errYear = errors.New("year outside 1 to 9999")
+
 // ParseTime reads RFC 3339 within the years 1 to 9999, as UTC.
 func ParseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
@@ -178,15 +183,15 @@ func ParseTime(s string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, errors.New("year outside 1 to 9999")
+		return time.Time{}, errYear
 	}
 	return t, nil
 }
 
 // timeDefect tells a time that cannot be kept from one that is written wrongly.
-func timeDefect(s, where string) *Defect {
-	year, _, _ := strings.Cut(strings.TrimLeft(s, "+-"), "-")
-	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") || year == "0000" || digits(year) && len(year) > 4 || strings.HasSuffix(s, "BC") {
+func timeDefect(err error, s, where string) *Defect {
+	year, _, _ := strings.Cut(s, "-")
+	if errors.Is(err, errYear) || strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") || digits(year) && len(year) > 4 || strings.HasSuffix(s, "BC") {
 		return &Defect{Unstorable, where}
 	}
 	return &Defect{SchemaInvalid, where}

@@ -133,7 +133,8 @@ func free(s string, most int) bool {
 	return len(s) <= most
 }
 
-// FreeText are the fields under additionalInfo that a person may have written.
+// FreeText are the fields that a person may have written, by their path in the
+// payload.
 func (i *Interaction) FreeText() map[string]string {
 	var reasons struct {
 		Cancellation string `json:"cancellationReason"`
@@ -144,6 +145,7 @@ func (i *Interaction) FreeText() map[string]string {
 		_ = json.Unmarshal(i.AdditionalInfo, &reasons) // the schema made them strings
 	}
 	return map[string]string{
-		"cancellationReason": reasons.Cancellation, "rejectionReasonDetail": reasons.Rejection, "revocationReasonDetail": reasons.Revocation,
+		"additionalInfo.cancellationReason": reasons.Cancellation, "additionalInfo.rejectionReasonDetail": reasons.Rejection,
+		"additionalInfo.revocationReasonDetail": reasons.Revocation, "correlationId": i.CorrelationID,
 	}
 }

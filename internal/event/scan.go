@@ -2,13 +2,15 @@ package event
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
 const (
 	maxDepth   = 64
-	maxMessage = 512 << 10 // max_msg_size of the streams
-	maxPayload = 256 << 10 // the CHECK of outbox.payload
+	maxMessage = 512 << 10      // max_msg_size of the streams
+	maxPayload = 256 << 10      // the CHECK of outbox.payload
+	maxRaw     = 8 * maxPayload // six bytes may spell one, as in \u0061
 	maxSafe    = 1 << 53
 	maxExact   = "9007199254740992" // maxSafe as text
 )
@@ -64,16 +66,53 @@ func unstorable(doc []byte) int {
 	return -1
 }
 
+// textSize is how many bytes Postgres makes of a document in RFC 8785 form, which
+// its CHECK counts: it puts a space behind commas and colons, and writes numbers
+// without an exponent.
+func textSize(doc []byte) int {
+	size, inString := len(doc), false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == ',' || c == ':':
+			size++
+		case c == '-' || '0' <= c && c <= '9':
+			end := i + 1
+			for end < len(doc) && isNumber(doc[end]) {
+				end++
+			}
+			size += written(doc[i:end]) - (end - i)
+			i = end - 1
+		}
+	}
+	return size
+}
+
+// written is the length of a number without its exponent: 1.5e-7 is 0.00000015.
+// Large numbers have none, because integers beyond 2^53 are refused.
+func written(number []byte) int {
+	mantissa, exponent, ok := bytes.Cut(number, []byte("e-"))
+	zeros, err := strconv.Atoi(string(exponent))
+	if !ok || err != nil {
+		return len(number)
+	}
+	return len(mantissa) - bytes.Count(mantissa, []byte(".")) + 1 + zeros
+}
+
 func isNumber(c byte) bool {
 	return '0' <= c && c <= '9' || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
 }
 
-// inexact reports an integer beyond ±2^53, and what float64 cannot hold at all.
-// Other fractions are float64 by contract.
+// inexact reports an integer beyond ±2^53, however it is spelt: it comes back
+// from Postgres without its exponent. Fractions are float64 by contract.
 func inexact(number []byte) bool {
 	if bytes.ContainsAny(number, ".eE") {
-		_, err := strconv.ParseFloat(string(number), 64)
-		return err != nil
+		f, err := strconv.ParseFloat(string(number), 64)
+		return err != nil || math.Abs(f) > maxSafe
 	}
 	number = bytes.TrimPrefix(number, []byte("-"))
 	return len(number) > len(maxExact) || len(number) == len(maxExact) && string(number) > maxExact
