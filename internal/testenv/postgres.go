@@ -31,7 +31,7 @@ func Postgres(t testing.TB) *DB {
 func (db *DB) drop() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(db.t.Context()), time.Minute)
 	defer cancel()
-	if err := db.server.do(ctx, superuser, "drop database if exists "+db.name+" with (force)"); err != nil {
+	if err := db.server.do(ctx, "drop database if exists "+db.name+" with (force)"); err != nil {
 		db.t.Errorf("drop the test's database: %v", err)
 	}
 }
@@ -47,7 +47,7 @@ const (
 )
 
 func clone(ctx context.Context, s server, template, name string) error {
-	return s.do(ctx, superuser,
+	return s.do(ctx,
 		fmt.Sprintf("create database %s template %s strategy file_copy", name, template), // half the time of wal_log
 		fmt.Sprintf(copyRights, template, name),
 		fmt.Sprintf(copySettings, template, name))
@@ -81,13 +81,13 @@ func makeTemplate(ctx context.Context, s server) (string, error) {
 // for a whole.
 func migrateTemplate(ctx context.Context, s server, name string) error {
 	unfinished := name + "_new"
-	if err := s.do(ctx, superuser, "drop database if exists "+unfinished+" with (force)", "create database "+unfinished); err != nil {
+	if err := s.do(ctx, "drop database if exists "+unfinished+" with (force)", "create database "+unfinished); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.url(unfinished, Superuser)); err != nil {
 		return err
 	}
-	return s.do(ctx, superuser,
+	return s.do(ctx,
 		"alter database "+unfinished+" allow_connections false", // nobody may be in a template that is copied
 		"alter database "+unfinished+" rename to "+name)
 }

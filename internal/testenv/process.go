@@ -67,6 +67,9 @@ func (p *Process) Signal(sig syscall.Signal) {
 	}
 }
 
+// Send sends a signal to a process that may be gone.
+func (p *Process) Send(sig syscall.Signal) { _ = p.proc.Signal(sig) }
+
 // Kill ends it with SIGKILL and waits; a process that is gone is no failure.
 func (p *Process) Kill() {
 	_ = p.proc.Signal(syscall.SIGKILL)

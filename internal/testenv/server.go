@@ -40,10 +40,10 @@ func (s server) url(database, role string) string {
 }
 
 // do runs statements as the superuser, on a connection of their own.
-func (s server) do(ctx context.Context, database string, statements ...string) error {
-	conn, err := pgx.Connect(ctx, s.url(database, Superuser))
+func (s server) do(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, s.url(superuser, Superuser))
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", database, err)
+		return fmt.Errorf("connect as the superuser: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for _, sql := range statements {

@@ -52,7 +52,7 @@ func (m *machine) serveEnv(regulator string) []string {
 	}
 }
 
-func (m *machine) natsReady(ctx context.Context) error {
+func (m *machine) natsReady(context.Context) error {
 	nc, err := nats.Connect("nats://"+on(m.ports.nats), nats.Timeout(time.Second))
 	if err == nil {
 		nc.Close()

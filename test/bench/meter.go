@@ -81,7 +81,7 @@ func (b *bed) start(name, binary string, env []string, args ...string) (*program
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // ours; it is ended by stop
+	cmd := exec.Command(binary, args...) //nolint:noctx // it is ended by stop
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

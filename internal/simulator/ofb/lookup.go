@@ -134,7 +134,7 @@ func (s *store) orgID(number uint16) uuid.UUID {
 func (s *store) earliest() uuid.UUID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range int32(s.arrivals.n) {
+	for i := range s.arrivals.n {
 		if a := s.arrivals.at(i); a.sent() && a.state.held() {
 			return a.id
 		}

@@ -30,7 +30,7 @@ func (s *Server) serve(ctx context.Context, ca *authority) error {
 	}
 	var listeners []net.Listener
 	for _, addr := range []string{s.cfg.AuthAddr, s.cfg.APIAddr, s.cfg.ControlAddr} {
-		l, err := net.Listen("tcp", addr)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if err != nil {
 			for _, bound := range listeners {
 				_ = bound.Close()
