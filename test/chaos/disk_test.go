@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,18 +14,22 @@ import (
 // The database's disk fills up at the three moments that matter. Nothing is
 // acknowledged that is not committed, nothing is sent without its marker, and an
 // answer that cannot be recorded waits on another disk.
-func TestDiskFull(t *testing.T) {
+func TestScenario13DiskFull(t *testing.T) {
 	t.Parallel()
-	small := onCluster(testenv.OnTmpfs(160<<20), testenv.Setting("max_wal_size", "32MB"), testenv.Setting("min_wal_size", "32MB"))
+	// Vacuum would drop a cache file without which, on a full disk, nobody can even connect.
+	small := onCluster(testenv.OnTmpfs(160<<20), testenv.Setting("max_wal_size", "32MB"), testenv.Setting("min_wal_size", "32MB"), testenv.Setting("autovacuum", "off"))
 
 	t.Run("in the insert of consumer rows", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, small)
 		worker := r.serve("CONSUMER_BATCH_SIZE=100")
-		worker.Line("serve.started")
-		r.calls(1000)
-		r.db.FillDisk()
+		worker.Line("partitions.made")
+		worker.Signal(syscall.SIGSTOP) // until all has come, and there is no room for it
 		r.relay()
+		r.calls(1000)
+		r.streamed()
+		r.db.FillDisk()
+		worker.Signal(syscall.SIGCONT)
 		worker.Line("consumer.database_down")
 		for range 20 {
 			settled := r.settled() // first: rows may be added in between
@@ -39,7 +44,7 @@ func TestDiskFull(t *testing.T) {
 
 	t.Run("before the marker", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, small, withEnv("SUBMIT_RETRY_BASE=500ms"))
+		r := newRig(t, small, withBatchesOf(6), withEnv("SUBMIT_RETRY_BASE=500ms"))
 		r.relay()
 		worker := r.serve()
 		worker.Line("serve.started")
@@ -62,7 +67,7 @@ func TestDiskFull(t *testing.T) {
 
 	t.Run("in the transaction of the receipts", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, small, withEnv("SUBMIT_EXCHANGE_TIMEOUT=20s", "SUBMIT_UNCONFIRMED_AFTER=1m", "SUBMIT_ASK_AFTER=2m"))
+		r := newRig(t, small, withBatchesOf(6), withEnv("SUBMIT_EXCHANGE_TIMEOUT=20s", "SUBMIT_UNCONFIRMED_AFTER=1m", "SUBMIT_ASK_AFTER=2m"))
 		r.relay()
 		worker := r.serve()
 		worker.Line("serve.started")
@@ -121,6 +126,7 @@ func (r *rig) relieve() {
 	r.until("the database can be written", time.Minute, func() bool {
 		select {
 		case <-r.db.Done():
+			r.db.Stop() // gives the directory back
 			r.db.Start()
 		default:
 		}

@@ -11,10 +11,17 @@
 //
 //	they outlive the processes that are killed.
 //
-// Failure: a test that fails prints its seed (CHAOS_SEED repeats it), what every
+// Failure: a test that fails prints its seed (CHAOS_SEED draws the same faults
 //
-//	process logged and where the batches stood.
+//	again), what every process logged and where the batches stood.
 //
-// CHAOS_ALL=1 kills at every point also in the second and in the last batch;
-// CHAOS_FOR=10m makes the random run longer.
+// The scenarios have numbers, which the names of their tests carry: 1, a process
+// is killed at each crash point (TestCrashPoints/scenario_1); 2, an answer is
+// lost; 3, a request is refused or reset before its first byte; 9, a worker stops
+// for longer than its leases; 13, the database's disk is full; 15, poison, and a
+// tenant that always fails; 19, a rolling deployment. TestWholeTree kills
+// everything that `up` runs, TestChaos draws its faults.
+//
+// CHAOS_ALL=1 kills at every point also the second time and in the last batch,
+// and the whole tree four times; CHAOS_FOR=10m makes the random run longer.
 package chaos

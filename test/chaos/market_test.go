@@ -54,13 +54,14 @@ func statementOf(organisation string) string {
 	panic(fmt.Sprintf("organisation %s is not in the directory", organisation))
 }
 
-// seed makes the tenants known. What waits in a lane waits for the given time.
-func (r *rig) seed(maxAge string) {
+// seed makes the tenants known. What waits in a lane waits for a moment; with a
+// number of items, the second bank's waits for all of them.
+func (r *rig) seed(items int) {
 	r.t.Helper()
 	pki := r.regulator.PKI()
 	for _, b := range allBanks() {
 		r.db.Exec(`INSERT INTO event_runtime.tenants (tenant_id, name) VALUES ($1, $1)`, b.tenant)
-		r.db.Exec(`INSERT INTO event_runtime.tenant_config (tenant_id, ecosystem, api, max_items, max_age) VALUES ($1, 'ofb', '*', 500, $2::interval)`, b.tenant, maxAge)
+		r.db.Exec(`INSERT INTO event_runtime.tenant_config (tenant_id, ecosystem, api, max_items, max_age) VALUES ($1, 'ofb', '*', 500, '200 milliseconds')`, b.tenant)
 		files, ok := pki.Of(b.organisations[0])
 		if !ok {
 			r.t.Fatalf("the regulator has no certificate for %s", b.organisations[0])
@@ -70,5 +71,8 @@ func (r *rig) seed(maxAge string) {
 		}
 		r.db.Exec(`INSERT INTO event_runtime.credential_refs (tenant_id, ecosystem, organisation_id, client_id, certificate_ref, key_ref) VALUES ($1, 'ofb', $2, $3, $4, $5)`,
 			b.tenant, b.organisations[0], files.ClientID, "file:"+files.Certificate, "file:"+files.Key)
+	}
+	if items > 0 {
+		r.db.Exec(`UPDATE event_runtime.tenant_config SET max_items = $2, max_age = '1 minute' WHERE tenant_id = $1`, banks()[1].tenant, items)
 	}
 }

@@ -77,8 +77,8 @@ func (r *rig) proofs() []proof {
 }
 
 // wantNoBlindRepeat: what was not answered was not sent again, unless it was
-// proven in between that it is not stored. The database and the regulator's own
-// ledger are asked apart.
+// proven in between that it is not stored, or whoever had posted it came back and
+// knew better. The database and the regulator's own ledger are asked apart.
 func (r *rig) wantNoBlindRepeat(ledger simulator.Ledger) {
 	r.t.Helper()
 	proofs := r.proofs()
@@ -88,6 +88,7 @@ func (r *rig) wantNoBlindRepeat(ledger simulator.Ledger) {
 	rows, err := r.pool.Query(r.t.Context(), `
 		SELECT a.batch_id::text, a.attempt FROM event_runtime.submission_attempts a JOIN event_runtime.export_batches b USING (batch_id)
 		 WHERE a.outcome = 'unknown' AND b.attempt > a.attempt
+		   AND NOT EXISTS (SELECT FROM event_runtime.submission_attempts l WHERE (l.batch_id, l.attempt) = (a.batch_id, a.attempt) AND l.late AND l.outcome IN ('never_sent', 'refused'))
 		UNION ALL
 		SELECT p.batch_id::text, p.attempt FROM event_runtime.export_batches c JOIN event_runtime.export_batches p ON p.batch_id = c.parent_id WHERE c.reason = 'proven_absent'`)
 	if err != nil {
@@ -157,6 +158,9 @@ func (r *rig) wantLegalMoves() {
 	}
 }
 
+// unread is the sum of a body that the regulator did not look at.
+var unread = strings.Repeat("0", 64)
+
 // wantMarkers: before each request arrived, a marker for it was committed.
 func (r *rig) wantMarkers(ledger simulator.Ledger) {
 	r.t.Helper()
@@ -173,6 +177,9 @@ func (r *rig) wantMarkers(ledger simulator.Ledger) {
 	}
 	arrived := map[string]int{}
 	for _, q := range ledger.Requests {
+		if q.BodySHA256 == unread {
+			continue // refused for its token or its header
+		}
 		n := arrived[q.BodySHA256]
 		arrived[q.BodySHA256]++
 		// The regulator's times end with the millisecond.
@@ -269,7 +276,8 @@ func (r *rig) wantRealReceipts(ledger simulator.Ledger) {
 	}
 }
 
-// wantSilence: what was planted is in no log, no spooled answer, no notice.
+// wantSilence: what was planted is in no log and no spooled answer, and no process
+// panicked or raced.
 func (r *rig) wantSilence() {
 	r.t.Helper()
 	r.mu.Lock()
@@ -277,6 +285,11 @@ func (r *rig) wantSilence() {
 	texts := map[string]string{}
 	for _, p := range r.procs {
 		texts[fmt.Sprintf("the log of process %d", p.PID())] = p.Log()
+		for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
+			if strings.Contains(p.Log(), bad) {
+				r.t.Errorf("%s in process %d", bad, p.PID())
+			}
+		}
 	}
 	for _, path := range r.spooled() {
 		body, err := os.ReadFile(path)

@@ -103,10 +103,10 @@ func (r *rig) appendTx(ctx context.Context, all []*sent, do func(tx pgx.Tx) erro
 }
 
 // appendCalls appends through the library, as a producer in Go does.
-func (r *rig) appendCalls(ctx context.Context, make func(bank) (outbox.Event, *sent), to ...bank) error {
+func (r *rig) appendCalls(ctx context.Context, draw func(bank) (outbox.Event, *sent), to ...bank) error {
 	events, all := []outbox.Event{}, []*sent{}
 	for _, b := range to {
-		e, s := make(b)
+		e, s := draw(b)
 		events, all = append(events, e), append(all, s)
 	}
 	return r.appendTx(ctx, all, func(tx pgx.Tx) error {

@@ -57,7 +57,7 @@ func (r *rig) look(ctx context.Context) (b backlog, trace string, err error) {
 			return b, "", err
 		}
 		info := c.CachedInfo()
-		b.Unacked += int64(info.NumPending) + int64(info.NumAckPending) //nolint:gosec // small
+		b.Unacked += int64(info.NumPending) + int64(info.NumAckPending)
 	}
 	b.Spooled = int64(len(r.spooled()))
 	return b, fmt.Sprint(trace, " ", b, " ", r.regulator.Ledger().Totals), nil

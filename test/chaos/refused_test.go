@@ -9,9 +9,9 @@ import (
 
 // What was refused or reset before a byte of the request was written cannot have
 // been stored: it is sent again by itself, without asking, and stored once.
-func TestNeverSent(t *testing.T) {
+func TestScenario3NeverSent(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, withBatchesOf(6))
 	r.relay()
 	r.serve()
 	r.quiescent()

@@ -49,7 +49,7 @@ type setup struct {
 	cluster   []testenv.Option
 	simulator func(*simulator.Config)
 	env       []string
-	maxAge    string
+	items     int
 }
 
 func onCluster(o ...testenv.Option) option {
@@ -63,18 +63,19 @@ func withSimulator(change func(*simulator.Config)) option {
 // withEnv changes what `serve` is configured with.
 func withEnv(env ...string) option { return func(s *setup) { s.env = append(s.env, env...) } }
 
-// withMaxAge is how long an event may wait for company.
-func withMaxAge(d string) option { return func(s *setup) { s.maxAge = d } }
+// withBatchesOf makes the second bank wait until n events have come: they are one
+// batch, however slowly they came.
+func withBatchesOf(n int) option { return func(s *setup) { s.items = n } }
 
-// side by side no more rigs than this: each is a Postgres cluster and two
-// processes with the race detector.
-var rigs = make(chan struct{}, 2)
+// rigs has a place for each that may be there at once: each is a Postgres cluster
+// and two processes with the race detector.
+var rigs = make(chan struct{}, sideBySide)
 
 func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
 	rigs <- struct{}{}
 	t.Cleanup(func() { <-rigs })
-	s := setup{maxAge: "200 milliseconds"}
+	var s setup
 	for _, o := range options {
 		o(&s)
 	}
@@ -92,7 +93,7 @@ func newRig(t *testing.T, options ...option) *rig {
 	r.provision()
 	r.startRegulator(s.simulator)
 	r.proxy = testenv.Proxy(t, hostOf(r.regulator.APIURL()))
-	r.seed(s.maxAge)
+	r.seed(s.items)
 	t.Cleanup(r.tell)
 	return r
 }

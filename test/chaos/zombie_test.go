@@ -13,7 +13,7 @@ import (
 
 // A worker is stopped for longer than its leases and its messages last, and a
 // second one goes on. When the first wakes up, it changes nothing any more.
-func TestZombie(t *testing.T) {
+func TestScenario9Zombie(t *testing.T) {
 	t.Parallel()
 	t.Run("with messages in hand", func(t *testing.T) {
 		t.Parallel()
@@ -38,7 +38,7 @@ func TestZombie(t *testing.T) {
 
 	t.Run("before its request was written", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newRig(t, withBatchesOf(5))
 		r.relay()
 		zombie := r.serve()
 		zombie.Line("serve.started")
@@ -62,7 +62,7 @@ func TestZombie(t *testing.T) {
 
 	t.Run("before it had a token", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newRig(t, withBatchesOf(5))
 		r.relay()
 		tokens := testenv.Proxy(t, hostOf(r.regulator.AuthURL()))
 		tokens.Pause()
@@ -86,7 +86,7 @@ func TestZombie(t *testing.T) {
 
 	t.Run("while it waits for the answer", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newRig(t, withBatchesOf(5))
 		zombie := r.awaitAnswer()
 		second := r.serve()
 		r.quiescent()
@@ -122,7 +122,7 @@ func TestZombie(t *testing.T) {
 
 	t.Run("until after it was given up", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t)
+		r := newRig(t, withBatchesOf(5))
 		zombie := r.awaitAnswer()
 		second := r.serve("SUBMIT_ASK_AFTER=1h")
 		r.until("the batch is given up", 30*time.Second, func() bool {
