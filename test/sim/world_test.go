@@ -87,7 +87,7 @@ func newWorld(seed uint64) *world {
 // run lets producers append for a while, then everything calm down, then asks
 // until nothing is in doubt.
 func (w *world) run() {
-	for step := range 400 {
+	for step := 0; step < 400 || step < 800 && w.moving(); step++ {
 		w.now = w.now.Add(time.Duration(200+w.dice.IntN(800)) * time.Millisecond)
 		if step < 120 {
 			w.produce()
@@ -102,6 +102,11 @@ func (w *world) run() {
 			w.append(true) // somebody keeps reporting: a control can be found
 		}
 	}
+}
+
+// moving: a message was given back, or a batch proven absent, at the very end.
+func (w *world) moving() bool {
+	return len(w.inbox) > 0 || slices.ContainsFunc(w.batches, func(b *batch) bool { return b.state == submit.Sealed || b.state == submit.Posting })
 }
 
 func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
