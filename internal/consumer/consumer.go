@@ -19,7 +19,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -157,13 +159,12 @@ func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) (left []jet
 	decisions := make([]Decision, 0, len(hand))
 	messages := make([]jetstream.Msg, 0, len(hand))
 	known := Knowledge{Catalog: c.deps.Catalog, Tenants: c.deps.Tenants(), Report: c.deps.Reporter}
-	for _, msg := range hand {
-		d, again := c.classify(msg, known)
-		if again {
-			c.nak(msg)
+	for i, v := range c.classifyAll(hand, known) {
+		if v.again {
+			c.nak(hand[i])
 			continue
 		}
-		decisions, messages = append(decisions, d), append(messages, msg)
+		decisions, messages = append(decisions, v.Decision), append(messages, hand[i])
 	}
 	crash.Point("after_fetch")
 	if len(decisions) == 0 {
@@ -192,6 +193,34 @@ func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) (left []jet
 		c.deps.Wake()
 	}
 	return nil
+}
+
+// verdict is a decision, unless the message is to be tried again.
+type verdict struct {
+	Decision
+	again bool
+}
+
+// share is how many messages are worth a goroutine.
+const share = 32
+
+// classifyAll decides about each message of a hand on all processors: deciding
+// costs more of their time than writing, and one decision asks for no other.
+func (c *Consumer) classifyAll(hand []jetstream.Msg, known Knowledge) []verdict {
+	verdicts := make([]verdict, len(hand))
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1) - 1); i < len(hand); i = int(next.Add(1) - 1) {
+			verdicts[i].Decision, verdicts[i].again = c.classify(hand[i], known)
+		}
+	}
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(hand)/share) - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+	return verdicts
 }
 
 // panics is how often a message may make the handler panic before it is set
