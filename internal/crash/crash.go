@@ -49,10 +49,15 @@ func parse(spec, marker string) *plan {
 
 // Point kills the process when CRASHPOINT names it and this is the nth hit.
 func Point(name string) {
-	if armed == nil || armed.name != name || armed.hits.Add(1) != armed.nth {
+	if armed == nil || armed.name != name {
 		return
 	}
-	armed.die()
+	switch n := armed.hits.Add(1); {
+	case n == armed.nth:
+		armed.die()
+	case n > armed.nth:
+		select {} // the process is dying: nobody goes past this point any more
+	}
 }
 
 func (p *plan) die() {

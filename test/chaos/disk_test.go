@@ -74,7 +74,9 @@ func TestScenario13DiskFull(t *testing.T) {
 		r.regulator.Inject(simulator.Fault{Operation: simulator.OnReport, Kind: simulator.Delay, When: "after", Delay: simulator.Duration(2 * time.Second), Times: 1})
 		r.calls(6, banks()[1])
 		r.until("it is stored", 30*time.Second, func() bool { return r.regulator.Ledger().Totals.Stored == 6 })
+		r.proxy.Pause() // the answer comes when there is no room for it
 		r.exhaust()
+		r.proxy.Resume()
 		worker.Line("batch.record_failed")
 		r.until("the answer is on the other disk", 30*time.Second, func() bool { return len(r.spooled()) == 1 })
 		worker.Kill()

@@ -22,7 +22,9 @@ func TestScenario15PoisonAndAFailingTenant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, withEnv("SUBMIT_EXCHANGE_TIMEOUT=4s", "SUBMIT_UNCONFIRMED_AFTER=5s", "SUBMIT_ASK_AFTER=6s,6500ms,7s"))
+			// A slow machine must not look like a bank that fails.
+			r := newRig(t, withEnv("OFB_CONNECT_TIMEOUT=4s", "OFB_HANDSHAKE_TIMEOUT=4s", "SUBMIT_POST_WITHIN=4s",
+				"SUBMIT_EXCHANGE_TIMEOUT=5s", "SUBMIT_UNCONFIRMED_AFTER=6s", "SUBMIT_ASK_AFTER=11s,11500ms,12s"))
 			fails := banks()[0]
 			fault.Organisation = fails.organisations[0]
 			r.regulator.Inject(fault)
