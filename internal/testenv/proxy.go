@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/finnest/event-runtime/internal/local"
 )
@@ -32,15 +33,24 @@ type FaultProxy struct {
 // Proxy gives the test a proxy in front of target, a "host:port".
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
-	port, err := local.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &FaultProxy{t: t, target: target, port: port, accepted: make(chan *ProxyConn, acceptedSize), gate: newGate()}
-	p.Accept()
+	p := &FaultProxy{t: t, target: target, accepted: make(chan *ProxyConn, acceptedSize), gate: newGate()}
 	t.Cleanup(p.close)
-	return p
+	for range portTries {
+		port, err := local.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.port = port
+		if err = p.open(); err == nil {
+			return p
+		}
+		t.Logf("proxy: %v", err) // somebody was faster: another one
+	}
+	t.Fatalf("proxy: no port in %d tries", portTries)
+	return nil
 }
+
+const portTries = 10
 
 // Addr is where clients connect, a "host:port".
 func (p *FaultProxy) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)) }
@@ -94,17 +104,37 @@ func (p *FaultProxy) Refuse() {
 // Accept opens the port again.
 func (p *FaultProxy) Accept() {
 	p.t.Helper()
+	late := time.NewTimer(reopenWithin)
+	defer late.Stop()
+	for {
+		err := p.open()
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-late.C:
+			p.t.Fatalf("proxy: %v", err)
+		}
+	}
+}
+
+// reopenWithin is how long somebody who looks for a free port may sit on ours.
+const reopenWithin = 2 * time.Second
+
+func (p *FaultProxy) open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listener != nil || p.closed {
-		return
+		return nil
 	}
 	l, err := net.Listen("tcp", p.Addr())
 	if err != nil {
-		p.t.Fatalf("proxy: %v", err)
+		return err
 	}
 	p.listener = l
 	p.work.Go(func() { p.accept(l) })
+	return nil
 }
 
 // Pause holds all bytes back, both ways, until Resume; a write under way ends

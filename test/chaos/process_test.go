@@ -24,15 +24,16 @@ func hostOf(address string) string {
 	return u.Host
 }
 
-// times are seconds here where production has minutes. Doubt begins 3 s after
-// the marker and is over by a proof 4 s after it, if a control is visible.
+// times are seconds here where production has minutes, and still long enough for
+// a handshake on a machine that is busy. Doubt begins 6 s after the marker and is
+// over by a proof 7 s after it, if a control is visible.
 var times = []string{
 	"LEASE_TTL=2s", "FLUSH_POLL=100ms",
-	"SUBMIT_POST_WITHIN=1s", "SUBMIT_EXCHANGE_TIMEOUT=1500ms", "SUBMIT_UNCONFIRMED_AFTER=2s", "SUBMIT_RETRY_BASE=100ms", "SUBMIT_RETRY_MOST=1s",
-	"SUBMIT_BREAKER_PAUSE=1s", "SUBMIT_ASK_AFTER=3s,3500ms,4s", "SUBMIT_ASK_AGAIN=1s", "SUBMIT_ASK_RATE=200", "SUBMIT_ASK_PERSON_SLACK=1m", "SUBMIT_ASK_SKEW=500ms",
+	"SUBMIT_POST_WITHIN=3s", "SUBMIT_EXCHANGE_TIMEOUT=2s", "SUBMIT_UNCONFIRMED_AFTER=3s", "SUBMIT_RETRY_BASE=100ms", "SUBMIT_RETRY_MOST=1s",
+	"SUBMIT_BREAKER_PAUSE=1s", "SUBMIT_ASK_AFTER=6s,6500ms,7s", "SUBMIT_ASK_AGAIN=1s", "SUBMIT_ASK_RATE=200", "SUBMIT_ASK_PERSON_SLACK=1m", "SUBMIT_ASK_SKEW=500ms",
 	"SUBMIT_RECORD_RETRY_FOR=2s",
 	"CONSUMER_NAK_WITHIN=2s", "CONSUMER_AWAY_PAUSE=200ms", "CONSUMER_DRAIN_FOR=5s",
-	"OFB_CONNECT_TIMEOUT=1s", "OFB_HANDSHAKE_TIMEOUT=1s", "OFB_LOOKUP_TIMEOUT=1s",
+	"OFB_CONNECT_TIMEOUT=3s", "OFB_HANDSHAKE_TIMEOUT=3s", "OFB_LOOKUP_TIMEOUT=2s",
 }
 
 // idle is an address that ends the transactions of a process that is stopped: after seconds here,
