@@ -55,7 +55,7 @@ func read(ref string, forbidden fs.FileMode) ([]byte, error) {
 // readFile refuses what somebody else could read or swap.
 func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return nil, fmt.Errorf("credential file:%s: the path must be absolute and must not go up by .. in it", path)
+		return nil, fmt.Errorf("credential file:%s: the path must be absolute, without any .. in it", path)
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {

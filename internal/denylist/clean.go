@@ -41,9 +41,8 @@ func steers(r rune) bool {
 
 func escape(s string) string {
 	var out strings.Builder
-	for i, size := 0, 0; i < len(s); i += size {
-		var r rune
-		r, size = utf8.DecodeRuneInString(s[i:])
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case !steers(r):
 			out.WriteString(s[i : i+size])
@@ -60,6 +59,7 @@ func escape(s string) string {
 		default:
 			fmt.Fprintf(&out, `\u%04x`, r)
 		}
+		i += size
 	}
 	return out.String()
 }

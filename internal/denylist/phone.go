@@ -4,7 +4,9 @@ package denylist
 // parentheses, with separators, as 55 and thirteen digits, or after a word
 // such as "tel". Other bare digits are no phone: too many ids look like one.
 func phoneAt(g *groups) (hit, bool) {
-	from, to, ok := g.start[0], 0, false
+	from := g.start[0]
+	var to int
+	var ok bool
 	switch {
 	case peek(g.s, from-1) == '+':
 		to, ok = international(g.s, from)

@@ -3,7 +3,8 @@ package denylist
 // taxpayerAt finds a CPF or a numeric CNPJ, bare or with a mask. Check digits
 // must be right: they are what tells one from any other number of its length.
 func taxpayerAt(g *groups) (hit, bool) {
-	kind, n := CPF, 0
+	kind := CPF
+	var n int // groups
 	switch {
 	case g.lens(3, 3, 3, 2) && !fraction(g):
 		n = 4

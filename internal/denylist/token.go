@@ -80,7 +80,7 @@ func (f *search) credentials(s string) {
 		if s[i] != ' ' && s[i] != '\t' || isSpace(peek(s, i+1)) {
 			continue
 		}
-		kind := Kind("")
+		var kind Kind
 		switch {
 		case i >= 6 && same(s[i-6:i], "bearer") && !isAlnum(peek(s, i-7)):
 			kind = Bearer

@@ -53,10 +53,7 @@ func unstorable(doc []byte) int {
 			inString = !inString
 		case inString:
 		case c == '-' || '0' <= c && c <= '9':
-			end := i + 1
-			for end < len(doc) && isNumber(doc[end]) {
-				end++
-			}
+			end := numberEnd(doc, i)
 			if inexact(doc[i:end]) {
 				return i
 			}
@@ -81,10 +78,7 @@ func textSize(doc []byte) int {
 		case c == ',' || c == ':':
 			size++
 		case c == '-' || '0' <= c && c <= '9':
-			end := i + 1
-			for end < len(doc) && isNumber(doc[end]) {
-				end++
-			}
+			end := numberEnd(doc, i)
 			size += written(doc[i:end]) - (end - i)
 			i = end - 1
 		}
@@ -101,6 +95,13 @@ func written(number []byte) int {
 		return len(number)
 	}
 	return len(mantissa) - bytes.Count(mantissa, []byte(".")) + 1 + zeros
+}
+
+// numberEnd is where the number ends that begins at i.
+func numberEnd(doc []byte, i int) int {
+	for i++; i < len(doc) && isNumber(doc[i]); i++ {
+	}
+	return i
 }
 
 func isNumber(c byte) bool {

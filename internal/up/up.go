@@ -124,6 +124,7 @@ func (m *machine) removeOld() error {
 }
 
 func (m *machine) run(ctx context.Context) (*Result, error) {
+	defer context.AfterFunc(ctx, func() { fmt.Fprintln(m.say, "stopping ...") })()
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	var err error

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/finnest/event-runtime/migrations"
@@ -88,21 +86,4 @@ func (b *bed) whole(ctx context.Context, n int, used map[string]func() time.Dura
 		fmt.Printf("  %-22s %12.2f\n", name, sample{n: n, cpu: used[name]() - before[name]}.cpu100k())
 	}
 	return r, nil
-}
-
-// get reads one JSON answer.
-func get(ctx context.Context, url string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", url, res.Status)
-	}
-	return json.NewDecoder(res.Body).Decode(into)
 }

@@ -39,7 +39,7 @@ func scenes() map[string]scene {
 		"after_marker_before_dial":         wire(false),
 		"after_conn":                       wire(false),
 		"after_k_bytes":                    half,
-		"after_full_request":               wire(false), // what was written may be lost with the connection
+		"after_full_request":               wire(true),
 		"after_status_line":                wire(true),
 		"after_half_body":                  wire(true),
 		"after_body_before_receipt_tx":     wire(true),

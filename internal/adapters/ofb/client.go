@@ -61,8 +61,12 @@ func (a *Adapter) exchange(ctx context.Context, b submit.Batch, items [][]byte, 
 				cancel(errTooLate)
 			}
 		},
-		WroteHeaders:         func() { began.Store(true) }, // fires when they are in the buffer: errs on the safe side
-		WroteRequest:         func(httptrace.WroteRequestInfo) { crash.Point("after_full_request") },
+		WroteHeaders: func() { began.Store(true) }, // fires when they are in the buffer: errs on the safe side
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				crash.Point("after_full_request")
+			}
+		},
 		GotFirstResponseByte: func() { crash.Point("after_status_line") },
 	})
 	// A plain reader in a NopCloser: no GetBody, so the transport cannot send it

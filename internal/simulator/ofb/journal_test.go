@@ -231,8 +231,8 @@ func (s *store) wantSound(t *rapid.T) {
 		}
 		if isPair := a.state == paired || a.state == inconsistent; isPair != (a.partner != none) {
 			t.Fatalf("copy %d is %v with partner %d", i, a.state, a.partner)
-		} else if b := a; isPair {
-			if b = s.arrivals.at(a.partner); b.partner != i || b.role != a.role.other() || b.state != a.state {
+		} else if isPair {
+			if b := s.arrivals.at(a.partner); b.partner != i || b.role != a.role.other() || b.state != a.state {
 				t.Fatalf("copy %d has partner %+v", i, b)
 			}
 		}
