@@ -41,8 +41,9 @@ func (b *backlog) add(it *item) lostReason {
 	case b.held >= b.rec.cfg.QueueSize || b.bytes+it.size() > mostQueueBytes:
 		return lostQueueFull
 	}
+	it.prepared, it.weight = nil, it.size() // what waits is not kept twice
 	b.queue = append(b.queue, it)
-	b.held, b.bytes = b.held+1, b.bytes+it.size()
+	b.held, b.bytes = b.held+1, b.bytes+it.weight
 	if b.running < retriers {
 		b.running++
 		b.work.Go(b.run)
@@ -50,72 +51,70 @@ func (b *backlog) add(it *item) lostReason {
 	return ""
 }
 
-// run tries one item after the other until none is left. What fails goes to the
-// end: one event that never succeeds must not stop the rest.
+// run tries until nothing is left: one item, and twice as many each time that all
+// of them end. What fails goes to the end, and the next one is tried alone: one
+// event that never succeeds must not stop the rest, whatever it does to its group.
 func (b *backlog) run() {
-	pause := firstPause
+	pause, most := firstPause, 1
 	for {
-		it := b.next()
-		if it == nil {
+		group := b.next(most)
+		if len(group) == 0 {
 			return
 		}
-		if b.try(it) {
-			pause = firstPause
+		if b.try(group) {
+			pause, most = firstPause, min(2*most, mostInGroup)
 			continue
 		}
 		b.sleep(pause/2 + rand.N(pause))
-		pause = min(2*pause, longestPause)
+		pause, most = min(2*pause, longestPause), 1
 	}
 }
 
-// next takes an item in hand, or lets the retrier go.
-func (b *backlog) next() *item {
+// next takes items in hand, or lets the retrier go.
+func (b *backlog) next(most int) []*item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.queue) == 0 || b.rec.ctx.Err() != nil {
 		b.running--
 		return nil
 	}
-	it := b.queue[0]
-	b.queue[0] = nil
-	b.queue = b.queue[1:]
-	return it
+	var group []*item
+	group, b.queue = cut(b.queue, most)
+	return group
 }
 
-// try attempts it once and says whether that was its end.
-func (b *backlog) try(it *item) (done bool) {
-	size := it.size() // an attempt may make it smaller
+// try attempts a group once and says whether that was the end of all of it.
+func (b *backlog) try(group []*item) (done bool) {
 	ctx, cancel := context.WithTimeout(b.rec.ctx, attemptFor)
-	v, err := b.rec.attempt(ctx, it)
-	cancel()
-	switch {
-	case v == stored:
-		b.letGo(size)
-		b.rec.stored(it)
-	case v == refused:
-		b.letGo(size)
-		b.rec.lose(it, lostRefused, err)
-	case time.Since(it.since) >= b.rec.cfg.RetryFor:
-		b.letGo(size)
-		b.rec.lose(it, lostGaveUp, err)
-	default:
-		b.putBack(it, size)
-		return false
-	}
-	return true
+	defer cancel()
+	done = true
+	b.rec.attempt(ctx, group, func(it *item, v verdict, err error) {
+		switch {
+		case v == again && time.Since(it.since) < b.rec.cfg.RetryFor:
+			b.putBack(it)
+			done = false
+		case v == again:
+			b.letGo(it)
+			b.rec.lose(it, lostGaveUp, err)
+		default:
+			b.letGo(it)
+			b.rec.conclude(it, v, err)
+		}
+	})
+	return done
 }
 
-func (b *backlog) putBack(it *item, was int) {
+func (b *backlog) putBack(it *item) {
+	it.prepared = nil
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bytes += it.size() - was
 	b.queue = append(b.queue, it)
 }
 
-func (b *backlog) letGo(size int) {
+func (b *backlog) letGo(it *item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held, b.bytes = b.held-1, b.bytes-size
+	b.held, b.bytes = b.held-1, b.bytes-it.weight
 }
 
 func (b *backlog) sleep(d time.Duration) {

@@ -19,10 +19,12 @@ import (
 )
 
 // ask sends one call through a middleware, in this goroutine.
-func (b *bench) ask() *httptest.ResponseRecorder {
+func (b *bench) ask() *httptest.ResponseRecorder { return b.call("GET") }
+
+func (b *bench) call(method string) *httptest.ResponseRecorder {
 	h := b.Server(ServerOptions{Template: func(*http.Request) string { return "/x" }})(answer(200, "ok"))
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/x", nil))
+	h.ServeHTTP(w, httptest.NewRequest(method, "/x", nil))
 	return w
 }
 
@@ -245,7 +247,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(c *Config) { c.QueueSize = 1 << 20 })
-		b.db.begin = func(context.Context) error { return errAway }
+		b.later.running = retriers // as if all were busy
 		it := func() *item {
 			i := b.item(context.Background(), &observation{role: event.Server}, Details{})
 			i.call.AdditionalInfo = make([]byte, 8<<20)
@@ -264,7 +266,14 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 
 type storeFunc func(context.Context, outbox.Event) error
 
-func (f storeFunc) put(ctx context.Context, e outbox.Event) error { return f(ctx, e) }
+func (f storeFunc) put(ctx context.Context, group []*item) error {
+	for _, it := range group {
+		if err := f(ctx, it.event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Whatever the database does, each call is counted once, and each that counts as
 // stored is a row.
@@ -329,3 +338,7 @@ func TestEachCallEndsInOnePlace(t *testing.T) {
 		})
 	})
 }
+
+type groupFunc func(context.Context, []*item) error
+
+func (f groupFunc) put(ctx context.Context, group []*item) error { return f(ctx, group) }

@@ -5,12 +5,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/finnest/event-runtime/internal/testenv"
-	"github.com/finnest/event-runtime/outbox"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // nowhere is a response that costs nothing.
@@ -20,20 +20,8 @@ func (n nowhere) Header() http.Header         { return n.header }
 func (n nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (n nowhere) WriteHeader(int)             {}
 
-// noStore costs nothing; onlyChecks does everything but ask a database.
-var (
-	noStore    = storeFunc(func(context.Context, outbox.Event) error { return nil })
-	onlyChecks = storeFunc(func(ctx context.Context, e outbox.Event) error {
-		_, err := outbox.Append(ctx, noTx{}, e)
-		return err
-	})
-)
-
-type noTx struct{ pgx.Tx }
-
-func (noTx) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
-	return pgconn.CommandTag{}, nil
-}
+// noStore does not ask a database; what comes to it is checked.
+var noStore = groupFunc(func(context.Context, []*item) error { return nil })
 
 func benchRecorder(b *testing.B, s store) *Recorder {
 	r := newBench(b).Recorder
@@ -49,7 +37,6 @@ func BenchmarkServer(b *testing.B) {
 	for name, h := range map[string]http.Handler{
 		"none":     mux,
 		"recorded": benchRecorder(b, noStore).Server(opts)(mux),
-		"checked":  benchRecorder(b, onlyChecks).Server(opts)(mux),
 	} {
 		b.Run(name, func(b *testing.B) {
 			req := httptest.NewRequestWithContext(b.Context(), "GET", "/open-banking/accounts/v2/accounts/1", nil)
@@ -80,31 +67,62 @@ func BenchmarkClient(b *testing.B) {
 	}
 }
 
-// One commit a call: what a group commit will be compared with.
+// What a call costs with its commit, on a disk that is asked to keep it. Single is
+// a transaction a call on up to Config.Writers connections, without groups.
 func BenchmarkPostgres(b *testing.B) {
-	db := testenv.Postgres(b)
-	r, err := New(db.Pool("runtime_producer"), Config{TenantID: "acme", Ecosystem: "ofb", Wait: defaultWait * 100})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = r.Close(b.Context()) }()
-	h := r.Server(ServerOptions{})(routes(map[string]http.HandlerFunc{"/token": answer(200, "t")}))
-	b.Run("1 caller", func(b *testing.B) {
-		req := httptest.NewRequestWithContext(b.Context(), "POST", "/token", nil)
-		for b.Loop() {
-			h.ServeHTTP(nowhere{http.Header{}}, req)
-		}
-	})
-	b.Run("64 callers", func(b *testing.B) {
-		b.SetParallelism(32)
-		b.RunParallel(func(pb *testing.PB) {
-			req := httptest.NewRequestWithContext(b.Context(), "POST", "/token", nil)
-			for pb.Next() {
-				h.ServeHTTP(nowhere{http.Header{}}, req)
+	db := testenv.Cluster(b, testenv.Durable())
+	pool := db.Pool("runtime_producer")
+	for name, c := range map[string]struct {
+		callers int
+		single  bool
+		as      Durability
+	}{
+		"1 caller": {1, false, Durable}, "1 caller, single": {1, true, Durable},
+		"64 callers": {64, false, Durable}, "64 callers, single": {64, true, Durable},
+		"64 callers, relaxed": {64, false, Relaxed}, "64 callers, relaxed, single": {64, true, Relaxed},
+	} {
+		b.Run(name, func(b *testing.B) {
+			r, err := New(pool, Config{TenantID: "acme", Ecosystem: "ofb", Wait: time.Minute, Durability: c.as})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if c.single {
+				r.writers.grouping, r.writers.slow = 1, 0
+			}
+			defer func() { _ = r.Close(b.Context()) }()
+			var groups atomic.Int64
+			inner := r.store
+			r.store = groupFunc(func(ctx context.Context, group []*item) error {
+				groups.Add(1)
+				return inner.put(ctx, group)
+			})
+			h := r.Server(ServerOptions{})(routes(map[string]http.HandlerFunc{"/token": answer(200, "t")}))
+			calls := func(n *atomic.Int64) {
+				req := httptest.NewRequestWithContext(b.Context(), "POST", "/token", nil)
+				for n.Add(-1) >= 0 {
+					h.ServeHTTP(nowhere{http.Header{}}, req)
+				}
+			}
+			var left atomic.Int64
+			left.Store(int64(c.callers)) // connections and statements are made before the clock runs
+			together(c.callers, func() { calls(&left) })
+			left.Store(int64(b.N))
+			groups.Store(0)
+			b.ResetTimer()
+			together(c.callers, func() { calls(&left) })
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+			b.ReportMetric(float64(b.N)/float64(groups.Load()), "calls/commit")
+			if got := r.Stats().Server; got.Late+got.Lost > 0 {
+				b.Errorf("got %+v", got)
 			}
 		})
-	})
-	if got := r.Stats().Server; got.Late+got.Lost > 0 {
-		b.Errorf("got %+v", got)
 	}
+}
+
+func together(n int, f func()) {
+	var work sync.WaitGroup
+	for range n {
+		work.Go(f)
+	}
+	work.Wait()
 }

@@ -1,6 +1,7 @@
 // Package capture records every regulated API call that a program answers
 // (Recorder.Server) or makes (Recorder.Client): one interaction.completed event
-// a call, written to the outbox before the call's last byte is let go.
+// a call, written to the outbox before the call's last byte is let go. Calls that
+// end while a commit is under way share the next one.
 //
 // Promise: a call is a committed row before the answer's last write leaves
 //
@@ -9,6 +10,7 @@
 //	tried again in the background, and the call ends as late or as lost: each
 //	recordable call is counted exactly once. The call itself never fails
 //	because of us, and its answer is the same but for x-fapi-interaction-id.
+//	What a committed row outlives is Config.Durability's to say.
 //
 // State:   the outbox row. In memory, and only while Postgres is away, at most
 //
@@ -68,7 +70,7 @@ func New(pool Pool, cfg Config) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recorder{cfg: cfg, store: single{pool}, count: count}
+	r := &Recorder{cfg: cfg, store: transaction{pool, cfg.Durability}, count: count}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.writers, r.later = newWriters(r, cfg.Writers), newBacklog(r)
 	return r, nil

@@ -18,10 +18,12 @@ type Config struct {
 	Ecosystem string // ofb or opin
 	Source    string // names this program in the outbox; optional
 
+	Durability Durability // what a committed row outlives; Durable
+
 	Wait      time.Duration // how long an answer may be held for its row; 250 ms
 	RetryFor  time.Duration // how long an event is tried again before it is lost; 10 min
 	QueueSize int           // events that may wait for that; 10,000, and never more than 64 MiB
-	Writers   int           // connections used for first attempts; 8. The background uses two more
+	Writers   int           // connections used for first attempts; 8, and one while commits are quick. The background uses two more
 
 	Log zerolog.Logger
 }
@@ -39,6 +41,7 @@ const (
 // complete fills in the defaults and refuses what could never be recorded: a
 // misspelt tenant must show at the start, not in the first lost call.
 func (c Config) complete() (Config, error) {
+	c.Durability = cmp.Or(c.Durability, Durable)
 	c.Wait = cmp.Or(c.Wait, defaultWait)
 	c.RetryFor = cmp.Or(c.RetryFor, defaultRetryFor)
 	c.QueueSize = cmp.Or(c.QueueSize, defaultQueueSize)
@@ -52,6 +55,7 @@ func (c Config) complete() (Config, error) {
 		{!event.ValidTenant(c.TenantID) || c.TenantID == event.PlatformTenant, "TenantID must match ^[a-z0-9][a-z0-9-]{0,39}$ and not be reserved"},
 		{c.Ecosystem != event.OFB && c.Ecosystem != event.OPIN, "Ecosystem must be ofb or opin"},
 		{personal || len(c.Source) > 200, "Source must be a short name without personal data"},
+		{c.Durability.commitMode() == "", "Durability must be durable, replicated or relaxed"},
 		{c.Wait < 0 || c.Wait > time.Minute, "Wait must be between 0 and 1m"},
 		{c.RetryFor < 0 || c.RetryFor > longestRetry, "RetryFor must be between 0 and 12h"},
 		{c.QueueSize < 0, "QueueSize must not be negative"},

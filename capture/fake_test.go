@@ -21,12 +21,14 @@ import (
 )
 
 // fakeDB is an outbox in memory, for what needs no real one: the order of things
-// on the wire. What reaches it has passed outbox.Append, schema and all.
+// on the wire. What reaches it has passed outbox.Prepare, schema and all.
 type fakeDB struct {
 	mu     sync.Mutex
 	rows   []fakeRow       // committed; guarded by mu
 	ids    map[string]bool // of rows; guarded by mu
+	groups []int           // rows of each transaction; guarded by mu
 	begin  func(context.Context) error
+	refuse func(fakeRow) error         // of the INSERT
 	commit func(context.Context) error // before the commit
 	after  func(context.Context) error // after it: an error is a commit that was not heard of
 	stored chan fakeRow
@@ -57,23 +59,48 @@ func (db *fakeDB) all() []fakeRow {
 
 type fakeTx struct {
 	pgx.Tx
-	db  *fakeDB
-	row fakeRow
+	db   *fakeDB
+	rows []fakeRow
 }
 
-func (tx *fakeTx) Exec(_ context.Context, _ string, args ...any) (pgconn.CommandTag, error) {
-	named := args[0].(pgx.NamedArgs)
+// SendBatch reads the statement that has events.
+func (tx *fakeTx) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
+	for _, q := range b.QueuedQueries {
+		named := q.Arguments[0].(pgx.NamedArgs)
+		ids, _ := named["event_id"].([]event.ID)
+		for i, id := range ids {
+			row, err := rowOf(named, i, id)
+			if tx.db.refuse != nil && err == nil {
+				err = tx.db.refuse(row)
+			}
+			if err != nil {
+				return fakeResults{err: err}
+			}
+			tx.rows = append(tx.rows, row)
+		}
+	}
+	return fakeResults{}
+}
+
+type fakeResults struct {
+	pgx.BatchResults
+	err error
+}
+
+func (r fakeResults) Close() error { return r.err }
+
+func rowOf(named pgx.NamedArgs, i int, id event.ID) (fakeRow, error) {
 	text := func(name string) string {
-		if p := named[name].([]*string)[0]; p != nil {
+		if p := named[name].([]*string)[i]; p != nil {
 			return *p
 		}
 		return ""
 	}
-	tx.row = fakeRow{
-		id: fmt.Sprint(named["event_id"].([]event.ID)[0]), tenant: named["tenant_id"].([]string)[0],
+	row := fakeRow{
+		id: fmt.Sprint(id), tenant: named["tenant_id"].([]string)[i],
 		trace: text("traceparent"), source: text("source"), correlation: text("correlation_id"),
 	}
-	return pgconn.CommandTag{}, json.Unmarshal([]byte(text("payload")), &tx.row.Interaction)
+	return row, json.Unmarshal([]byte(text("payload")), &row.Interaction)
 }
 
 func (tx *fakeTx) Commit(ctx context.Context) error {
@@ -83,18 +110,29 @@ func (tx *fakeTx) Commit(ctx context.Context) error {
 			return err
 		}
 	}
-	db.mu.Lock()
-	if db.ids[tx.row.id] {
-		db.mu.Unlock()
-		return &pgconn.PgError{Code: uniqueViolation}
+	if err := db.keep(tx.rows); err != nil {
+		return err
 	}
-	db.ids[tx.row.id] = true
-	db.rows = append(db.rows, tx.row)
-	db.mu.Unlock()
-	db.stored <- tx.row
 	if db.after != nil {
 		return db.after(ctx)
 	}
+	return nil
+}
+
+// keep commits all of rows or none.
+func (db *fakeDB) keep(rows []fakeRow) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, row := range rows {
+		if db.ids[row.id] {
+			return &pgconn.PgError{Code: uniqueViolation}
+		}
+	}
+	for _, row := range rows {
+		db.ids[row.id] = true
+		db.stored <- row
+	}
+	db.rows, db.groups = append(db.rows, rows...), append(db.groups, len(rows))
 	return nil
 }
 

@@ -21,6 +21,9 @@ type item struct {
 	detail bool          // the payload still holds what a hook may have got wrong
 	tried  chan struct{} // closed after the first attempt
 	state  atomic.Int32
+
+	prepared *outbox.Prepared // event, once it is checked; not while it waits in the backlog
+	weight   int              // size, as the backlog counts it
 }
 
 // Where an item stands.
@@ -53,32 +56,36 @@ func (r *Recorder) item(ctx context.Context, o *observation, d Details) *item {
 // size is about what the item holds in memory.
 func (it *item) size() int { return 1024 + len(it.call.AdditionalInfo) }
 
-// attempt stores it once. An event that the outbox refuses goes in without the
-// hooks' words, where it has any: a person can mend a poor row, and nobody a
-// missing one.
-func (r *Recorder) attempt(ctx context.Context, it *item) (verdict, error) {
-	err := r.put(ctx, it)
-	v := judge(err)
-	if v != refused || !it.detail {
-		return v, err
-	}
-	r.detailDropped(it.call.Role, it.call.Endpoint, field(err), cause(err))
-	it.bare()
-	err = r.put(ctx, it)
-	return judge(err), err
-}
-
 var errPanicked = errors.New("the pool panicked")
 
-// put also survives a pool that panics. It runs on goroutines of ours, where a
-// panic would end the bank's process.
-func (r *Recorder) put(ctx context.Context, it *item) (err error) {
+// check prepares it, where that is still to be done. An event that the outbox
+// refuses goes in without the hooks' words, where it has any: a person can mend a
+// poor row, and nobody a missing one.
+func (r *Recorder) check(it *item) error {
+	if it.prepared != nil {
+		return nil
+	}
+	err := it.prepare()
+	if judge(err) == refused && it.detail {
+		r.detailDropped(it.call.Role, it.call.Endpoint, field(err), cause(err))
+		it.bare()
+		err = it.prepare()
+	}
+	return err
+}
+
+// prepare runs beside the bank's own code, which a panic must not reach.
+func (it *item) prepare() (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanicked
 		}
 	}()
-	return r.store.put(ctx, it.event)
+	p, err := outbox.Prepare(it.event)
+	if err == nil {
+		it.prepared = &p
+	}
+	return err
 }
 
 // bare takes the words of hooks off, but leaves the ids, which were checked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/finnest/event-runtime/outbox"
@@ -38,6 +39,35 @@ func judge(err error) verdict {
 	default:
 		return again
 	}
+}
+
+// maybeOne reports an error that one event may have brought upon all of its
+// transaction: the database answered, and not about itself. What it has not been
+// known to say counts as one event's; to find out costs two transactions an event.
+func maybeOne(err error) bool {
+	var pg *pgconn.PgError
+	switch {
+	case judge(err) == refused:
+		return true
+	case errors.As(err, &pg) && len(pg.Code) == 5:
+		return !slices.Contains(aboutItself, pg.Code[:2])
+	default:
+		return false
+	}
+}
+
+// aboutItself are the classes of SQLSTATE that no event can cause.
+var aboutItself = []string{
+	"08", // connection
+	"25", // state of the transaction: a standby, idle for too long
+	"28", // who we are
+	"3D", // no such database
+	"40", // rolled back: serialisation, deadlock
+	"42", // rights, missing objects
+	"53", // resources: disk, memory, connections
+	"55", // locks
+	"57", // shut down, starting, cancelled
+	"58", // its system
 }
 
 // cause names err for logs. It is a code and never the error's text, which may

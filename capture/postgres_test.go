@@ -15,7 +15,6 @@ import (
 
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/testenv"
-	"github.com/finnest/event-runtime/outbox"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
@@ -226,9 +225,15 @@ func TestPostgresLosesTheCommit(t *testing.T) {
 			pool, proxy := behind(t, db)
 			b := newBank(t, db, pool)
 			var repeated atomic.Int64
-			b.store = storeFunc(func(ctx context.Context, e outbox.Event) error {
-				e.Payload.(*event.Interaction).ProcessTimespan = 1.5 // equal bytes in each call
-				err := single{pool}.put(ctx, e)
+			inner := b.store
+			b.store = groupFunc(func(ctx context.Context, group []*item) error {
+				for _, it := range group {
+					it.call.ProcessTimespan = 1.5 // equal bytes in each call
+					if err := it.prepare(); err != nil {
+						return err
+					}
+				}
+				err := inner.put(ctx, group)
 				if err != nil && judge(err) == stored {
 					repeated.Add(1)
 				}

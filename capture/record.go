@@ -11,19 +11,37 @@ import (
 // call.
 func (r *Recorder) record(ctx context.Context, o *observation, d Details) {
 	it := r.item(ctx, o, d)
-	timer := time.NewTimer(hold(ctx, r.cfg.Wait))
-	defer timer.Stop()
-	switch r.writers.take(it, timer.C) {
-	case taken:
-		select {
-		case <-it.tried:
-		case <-timer.C:
-			r.leave(it, context.DeadlineExceeded) // the writer goes on
-		}
-	case allBusy:
-		r.postpone(it, context.DeadlineExceeded)
-	case closed:
+	held := hold(ctx, r.cfg.Wait)
+	if err := r.check(it); err != nil { // here, beside the commit of others
+		r.conclude(it, judge(err), err)
+		return
+	}
+	if !r.writers.take(it) {
 		r.alone(ctx, it)
+		return
+	}
+	soon := min(held, r.writers.slow)
+	if it.triedWithin(soon) {
+		return
+	}
+	r.writers.help(it)
+	switch {
+	case it.triedWithin(held - soon):
+	case r.writers.takeBack(it):
+		r.postpone(it, context.DeadlineExceeded)
+	default:
+		r.leave(it, context.DeadlineExceeded) // the writer goes on
+	}
+}
+
+func (it *item) triedWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-it.tried:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 
@@ -41,13 +59,24 @@ func hold(ctx context.Context, most time.Duration) time.Duration {
 func (r *Recorder) alone(ctx context.Context, it *item) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Wait)
 	defer cancel()
-	switch v, err := r.attempt(ctx, it); v {
+	r.attempt(ctx, []*item{it}, func(it *item, v verdict, err error) {
+		if v == again {
+			r.lose(it, lostClosed, err)
+			return
+		}
+		r.conclude(it, v, err)
+	})
+}
+
+// conclude does what an attempt's verdict asks for.
+func (r *Recorder) conclude(it *item, v verdict, err error) {
+	switch v {
 	case stored:
 		r.stored(it)
 	case refused:
 		r.lose(it, lostRefused, err)
 	default:
-		r.lose(it, lostClosed, err)
+		r.postpone(it, err)
 	}
 }
 

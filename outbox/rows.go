@@ -29,19 +29,16 @@ var catalog = sync.OnceValues(event.NewCatalog)
 
 // add checks e as a consumer will and appends its columns.
 func (r *rows) add(e Event, now time.Time) (event.ID, *InvalidError) {
-	if e.Version == 0 {
-		e.Version = 1
-	}
-	if e.OccurredAt.IsZero() {
-		e.OccurredAt = now
-	}
-	if !event.ValidTraceparent(e.Traceparent) {
-		e.Traceparent = "" // a broken trace must not cost the event
-	}
-	env, invalid := envelope(e, now)
+	p, invalid := prepare(e, now)
 	if invalid != nil {
 		return event.ID{}, invalid
 	}
+	r.put(p)
+	return p.env.EventID, nil
+}
+
+func (r *rows) put(p Prepared) {
+	e, env := p.event, p.env
 	r.id = append(r.id, env.EventID)
 	r.tenant, r.ecosystem, r.eventType = append(r.tenant, e.TenantID), append(r.ecosystem, e.Ecosystem), append(r.eventType, e.Type)
 	r.version, r.occurred = append(r.version, int32(e.Version)), append(r.occurred, e.OccurredAt)
@@ -49,7 +46,6 @@ func (r *rows) add(e Event, now time.Time) (event.ID, *InvalidError) {
 	r.idemKey, r.correlation = append(r.idemKey, nullable(e.IdempotencyKey)), append(r.correlation, nullable(e.CorrelationID))
 	r.trace, r.source = append(r.trace, nullable(e.Traceparent)), append(r.source, nullable(e.Source))
 	r.subj, r.payload = append(r.subj, nullable(string(env.Subject))), append(r.payload, nullable(string(env.Payload)))
-	return env.EventID, nil
 }
 
 func (r *rows) args() pgx.NamedArgs {
