@@ -178,6 +178,36 @@ func compare(t *testing.T, what, where string, inCode, documented map[string]boo
 	}
 }
 
+// TestProblemsAreDocumented compares what POST /v1/events answers with its page.
+func TestProblemsAreDocumented(t *testing.T) {
+	t.Parallel()
+	inCode := map[string]bool{}
+	eachSource(t, func(path string, file *ast.File) {
+		if filepath.Dir(path) != filepath.Join("..", "internal", "intake") {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 4 {
+				return true
+			}
+			if f, ok := call.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "NewProblem" {
+				code, _ := strconv.Unquote(call.Args[1].(*ast.BasicLit).Value)
+				inCode[code] = true
+			}
+			return true
+		})
+	})
+	documented := map[string]bool{}
+	for _, found := range regexp.MustCompile("(?m)^\\| [45]\\d\\d \\| `([a-z_]+)` \\|").FindAllStringSubmatch(read(t, "intake.md"), -1) {
+		documented[found[1]] = true
+	}
+	if len(inCode) < 10 {
+		t.Errorf("found only %d problems in the code", len(inCode))
+	}
+	compare(t, "problem", "intake.md", inCode, documented)
+}
+
 // constants are the string constants of a type in one package.
 func constants(t *testing.T, dir, typeName string) map[string]bool {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 // Who may do what. A table that is not here, or a right more, fails the test:
 // giving one away is a decision.
 var rights = map[string]map[string]string{
+	"api_tokens":           {"runtime_worker": "SELECT"},
 	"audit_ledger":         {"runtime_worker": "SELECT INSERT", "runtime_maintenance": "SELECT INSERT"},
 	"books":                {"runtime_worker": "SELECT INSERT UPDATE"},
 	"consumer_idempotency": {"runtime_worker": "SELECT INSERT"},
@@ -24,6 +25,7 @@ var rights = map[string]map[string]string{
 	"entitlements":         {"runtime_worker": "SELECT INSERT"},
 	"event_conflicts":      {"runtime_worker": "SELECT INSERT"},
 	"export_batches":       {"runtime_worker": "SELECT INSERT UPDATE"},
+	"idempotency_keys":     {},
 	"lane_chunks":          {"runtime_worker": "SELECT INSERT UPDATE DELETE"},
 	"lanes":                {"runtime_worker": "SELECT INSERT UPDATE"},
 	"leases":               {"runtime_worker": "SELECT INSERT UPDATE"},
@@ -36,16 +38,22 @@ var rights = map[string]map[string]string{
 	"submission_attempts":  {"runtime_worker": "SELECT INSERT"},
 	"submission_inquiries": {"runtime_worker": "SELECT INSERT"},
 	"submission_receipts":  {"runtime_worker": "SELECT INSERT"},
+	"sweep_marks":          {"runtime_worker": "SELECT INSERT UPDATE"},
+	"sweep_owed":           {"runtime_worker": "SELECT INSERT UPDATE DELETE"},
+	"sweep_samples":        {"runtime_worker": "SELECT INSERT DELETE"},
 	"tenant_config":        {"runtime_worker": "SELECT"},
 	"tenants":              {"runtime_worker": "SELECT"},
 }
 
 var calls = map[string][]string{
+	"append_canary": {"runtime_worker"},
 	"append_event":  {"runtime_producer"},
 	"append_events": {"runtime_producer"},
 	"ensure_days":   {"runtime_maintenance"},
 	"event_day":     {"runtime_maintenance", "runtime_producer", "runtime_readonly", "runtime_relay", "runtime_worker"},
 	"event_time":    {"runtime_maintenance", "runtime_producer", "runtime_readonly", "runtime_relay", "runtime_worker"},
+	"hold_key":      {"runtime_producer"},
+	"keep_answer":   {"runtime_producer"},
 	"make_day":      {}, "new_event_id": {}, "notify_config": {}, "refuse_change": {}, "refuse_thaw": {},
 }
 

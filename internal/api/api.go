@@ -32,8 +32,9 @@ type Check struct {
 	Do   func(ctx context.Context) string
 }
 
-// Server serves health and metrics.
+// Server serves health, metrics, and what is mounted.
 type Server struct {
+	mounted map[string]http.Handler
 	cfg     Config
 	checks  []Check
 	metrics http.Handler
@@ -42,8 +43,11 @@ type Server struct {
 
 // New starts nothing.
 func New(cfg Config, metrics http.Handler, log zerolog.Logger, checks ...Check) *Server {
-	return &Server{cfg: cfg, checks: checks, metrics: metrics, log: log}
+	return &Server{mounted: map[string]http.Handler{}, cfg: cfg, checks: checks, metrics: metrics, log: log}
 }
+
+// Mount adds a route before Run; pattern is as http.ServeMux has it.
+func (s *Server) Mount(pattern string, h http.Handler) { s.mounted[pattern] = h }
 
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
@@ -71,6 +75,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, s.reasons(r.Context())) })
 	mux.Handle("GET /metrics", s.metrics)
+	for pattern, h := range s.mounted {
+		mux.Handle(pattern, h)
+	}
 	return mux
 }
 

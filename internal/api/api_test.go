@@ -55,6 +55,23 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// A mounted route is served beside the others, and its problems are readable.
+func TestMountedRoutesAndProblems(t *testing.T) {
+	t.Parallel()
+	s := New(Config{}, page, zerolog.Nop())
+	s.Mount("/v1/x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		p := NewProblem(http.StatusConflict, "running", "It runs", "")
+		p.Refusals = []Refusal{{Index: 1, Field: "payload.a", Reason: "unstorable"}}
+		p.Write(w)
+	}))
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/x", nil))
+	const want = `{"type":"urn:event-runtime:problem:running","title":"It runs","status":409,"refusals":[{"index":1,"field":"payload.a","reason":"unstorable"}]}`
+	if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusConflict || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %d %s, want %s", w.Code, got, want)
+	}
+}
+
 // A check is told when to give up: one that hangs does not hang the answer.
 func TestChecksHaveADeadline(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,9 @@ import (
 	"github.com/finnest/event-runtime/internal/api"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/flush"
+	"github.com/finnest/event-runtime/internal/intake"
 	"github.com/finnest/event-runtime/internal/submit"
+	"github.com/finnest/event-runtime/internal/sweep"
 	"github.com/finnest/event-runtime/internal/telemetry"
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,6 +38,7 @@ import (
 type Config struct {
 	DatabaseURL    string              `env:"DATABASE_URL, required"`   // as runtime_worker; passwords by passfile=
 	MaintenanceURL string              `env:"MAINTENANCE_DATABASE_URL"` // as runtime_maintenance; without it this process makes no partitions
+	ProducerURL    string              `env:"PRODUCER_DATABASE_URL"`    // as runtime_producer; without it this process takes no events over HTTP
 	DatabaseConns  int32               `env:"DATABASE_CONNS, default=16"`
 	Instance       string              `env:"INSTANCE"`                 // owner of leases; default host name and process id
 	LeaseTTL       time.Duration       `env:"LEASE_TTL, default=10s"`   // how long a killed process keeps what it worked on
@@ -44,7 +47,10 @@ type Config struct {
 	Consumer       consumer.Config     `env:", prefix=CONSUMER_"`
 	Flush          flush.Config        `env:", prefix=FLUSH_"`
 	Submit         submit.Timing       `env:", prefix=SUBMIT_"`
+	Sweep          sweep.Config        `env:", prefix=SWEEP_"`
+	Canary         sweep.CanaryConfig  `env:", prefix=CANARY_"`
 	OFB            ofb.Config          `env:", prefix=OFB_"`
+	Intake         intake.Config       `env:", prefix=INTAKE_"`
 	HTTP           api.Config          `env:", prefix=HTTP_"`
 	Log            telemetry.LogConfig `env:", prefix=LOG_"`
 }
@@ -89,6 +95,10 @@ func (c Config) check() error {
 	if c.MaintenanceURL != "" {
 		wrong.address("MAINTENANCE_DATABASE_URL", c.MaintenanceURL)
 	}
+	if c.ProducerURL != "" {
+		wrong.address("PRODUCER_DATABASE_URL", c.ProducerURL)
+	}
+	wrong.refuse(c.Intake.MaxEvents > intake.MostEvents, "INTAKE_MAX_EVENTS", fmt.Sprintf("want 1 to %d", intake.MostEvents))
 	wrong.log(c.Log)
 	wrong.refuse(c.Consumer.BatchSize > transport.MaxAckPending/2, "CONSUMER_BATCH_SIZE", "want 1 to 2048")
 	wrong.refuse(c.LeaseTTL < time.Second, "LEASE_TTL", "want at least 1s: it is renewed three times in between")
@@ -128,7 +138,7 @@ func (c *complaints) log(cfg telemetry.LogConfig) {
 }
 
 // mayBeZero are the numbers that can be turned off.
-var mayBeZero = map[string]bool{"CONSUMER_BATCH_WAIT": true, "SUBMIT_ASK_SKEW": true, "SUBMIT_ASK_PERSON_SLACK": true, "SUBMIT_RECORD_RETRY_FOR": true}
+var mayBeZero = map[string]bool{"CANARY_INTERVAL": true, "CONSUMER_BATCH_WAIT": true, "SUBMIT_ASK_SKEW": true, "SUBMIT_ASK_PERSON_SLACK": true, "SUBMIT_RECORD_RETRY_FOR": true}
 
 // numbers refuses each count and duration that is not positive, under the name
 // of its variable.

@@ -119,6 +119,8 @@ func TestRefusals(t *testing.T) {
 		"and for the relay":                {"relay", "LOG_LEVEL", "loud", "LOG_LEVEL: want"},
 		"a format that does not exist":     {"serve", "LOG_FORMAT", "xml", "LOG_FORMAT: want json or console"},
 		"and for the relay too":            {"relay", "LOG_FORMAT", "xml", "LOG_FORMAT: want json or console"},
+		"a bad address for producers":      {"serve", "PRODUCER_DATABASE_URL", "postgres://u:hunter2@%%", "PRODUCER_DATABASE_URL: is not a database address"},
+		"more events than an answer holds": {"serve", "INTAKE_MAX_EVENTS", "10001", "INTAKE_MAX_EVENTS: want 1 to 10000"},
 		"too large a batch":                {"serve", "CONSUMER_BATCH_SIZE", "2049", "CONSUMER_BATCH_SIZE: want 1 to 2048"},
 		"too short a lease":                {"serve", "LEASE_TTL", "999ms", "LEASE_TTL: want at least 1s"},
 		"too few connections":              {"serve", "DATABASE_CONNS", "3", "DATABASE_CONNS: want at least 4"},

@@ -12,12 +12,15 @@ import (
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/flush"
+	"github.com/finnest/event-runtime/internal/intake"
 	"github.com/finnest/event-runtime/internal/lease"
 	"github.com/finnest/event-runtime/internal/quarantine"
 	"github.com/finnest/event-runtime/internal/submit"
+	"github.com/finnest/event-runtime/internal/sweep"
 	"github.com/finnest/event-runtime/internal/telemetry"
 	"github.com/finnest/event-runtime/internal/tenant"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/finnest/event-runtime/migrations"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,11 +33,13 @@ type parts struct {
 	cfg       Config
 	log       zerolog.Logger
 	pool      *pgxpool.Pool
+	producer  *pgxpool.Pool // nil where events are not taken over HTTP
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	tenants   *tenant.Directory
 	desk      *submit.Desk
 	loop      *flush.Loop
+	sweeper   *sweep.Sweeper
 	consumers []*consumer.Consumer
 	drift     atomic.Pointer[string] // written by watch, read by readiness
 }
@@ -54,7 +59,14 @@ func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	if err := p.build(); err != nil {
 		return err
 	}
+	events, err := p.intake(ctx)
+	if err != nil {
+		return err
+	}
 	server := api.New(cfg.HTTP, page, log, p.checks()...)
+	if events != nil {
+		server.Mount(intake.Route, events)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return p.tenants.Run(ctx) })
@@ -103,6 +115,10 @@ func (p *parts) build() error {
 	if err != nil {
 		return err
 	}
+	p.sweeper, err = sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log})
+	if err != nil {
+		return err
+	}
 	p.loop = flush.NewLoop(p.cfg.Flush, p.desk, time.Now, p.log)
 	reporters := map[string]submit.Reporter{transport.PCMOFB: openFinance}
 	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
@@ -129,6 +145,17 @@ func (p *parts) buildDesk() (submit.Adapter, error) {
 	p.desk, err = submit.NewDesk(submit.Deps{Pool: p.pool, Adapters: map[string]submit.Adapter{event.OFB: openFinance}, Tenants: p.tenants.Snapshot,
 		Timing: p.cfg.Submit, Owner: p.cfg.Instance, LeaseTTL: p.cfg.LeaseTTL, Now: time.Now, Log: p.log, Spool: spool})
 	return openFinance, err
+}
+
+// intake takes events over HTTP; nil where there is no producer's address.
+func (p *parts) intake(ctx context.Context) (_ *intake.Service, err error) {
+	if p.cfg.ProducerURL == "" {
+		return nil, nil //nolint:nilnil // nil is nothing to mount
+	}
+	if p.producer, err = Pool(ctx, p.cfg.ProducerURL, p.cfg.Intake.Parallel); err != nil {
+		return nil, fmt.Errorf("PRODUCER_DATABASE_URL: %w", err)
+	}
+	return intake.New(p.cfg.Intake, intake.Deps{Pool: p.producer, Tenants: p.tenants.Snapshot, Now: time.Now, Log: p.log})
 }
 
 // Desk is what submits, alone, for commands that look after batches.
@@ -165,6 +192,11 @@ func (p *parts) lead(ctx context.Context) error {
 			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
 		}
 		g.Go(func() error { return p.announce(ctx) })
+		g.Go(func() error { return p.sweeper.Run(ctx) })
+		if every := p.cfg.Canary.Interval; every > 0 {
+			canary := &sweep.Canary{Pool: p.pool, Now: time.Now, Log: p.log, Interval: every}
+			g.Go(func() error { return canary.Run(ctx) })
+		}
 		return g.Wait()
 	})
 }
@@ -212,6 +244,9 @@ func (p *parts) checks() []api.Check {
 			return "not looked at yet"
 		}},
 	}
+	if p.producer != nil {
+		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
+	}
 	for _, c := range p.consumers {
 		checks = append(checks, api.Check{Name: "consumer " + c.Name(), Do: func(context.Context) string { return c.Ready() }})
 	}
@@ -224,6 +259,9 @@ func (p *parts) close() {
 	}
 	if p.pool != nil {
 		p.pool.Close()
+	}
+	if p.producer != nil {
+		p.producer.Close()
 	}
 }
 

@@ -13,7 +13,8 @@ type Summary struct {
 	Appended            int64            `json:"appended"`
 	CapturedLost        int64            `json:"captured_lost"`
 	CapturedLate        int64            `json:"captured_late"`
-	Relayed             int64            `json:"relayed"`
+	Relayed             int64            `json:"relayed"`  // messages in the streams, heartbeats too
+	Canaries            int64            `json:"canaries"` // heartbeats that arrived
 	Accepted            int64            `json:"accepted"`
 	Ineligible          map[string]int64 `json:"ineligible"`
 	Quarantined         map[string]int64 `json:"quarantined"`
@@ -44,7 +45,8 @@ type Backlog struct {
 // Done reports that nothing moves any more by itself.
 func (b Backlog) Done() bool { return b == Backlog{} }
 
-const sqlAppended = `SELECT count(*) FROM event_runtime.outbox`
+// The heartbeats of a machine are nobody's events.
+const sqlAppended = `SELECT count(*) FROM event_runtime.outbox WHERE event_type <> 'interaction.canary'`
 
 const sqlOutcomes = `SELECT outcome, count(*) FROM event_runtime.consumer_idempotency GROUP BY outcome`
 
@@ -79,6 +81,8 @@ func (s *Summary) ReadDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 		switch {
 		case outcome == "accepted":
 			s.Accepted = n
+		case outcome == "canary":
+			s.Canaries = n
 		case len(outcome) > len("ineligible:") && outcome[:len("ineligible:")] == "ineligible:":
 			s.Ineligible[outcome[len("ineligible:"):]] = n
 		}

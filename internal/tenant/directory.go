@@ -87,6 +87,8 @@ const sqlOrganisations = `SELECT tenant_id, ecosystem, organisation_id, submitte
 const sqlCredentials = `
 SELECT tenant_id, ecosystem, organisation_id, client_id, certificate_ref, key_ref FROM event_runtime.credential_refs`
 
+const sqlTokens = `SELECT tenant_id, token_ref FROM event_runtime.api_tokens ORDER BY token_ref`
+
 const sqlConfigs = `
 SELECT tenant_id, ecosystem, api, mode, max_items, max_bytes, max_age, windows, deadline_lead, dry_run, requires_approval, paused
   FROM event_runtime.tenant_config`
@@ -115,6 +117,7 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx) error {
 	var ck configKey
 	var cfg Config
 	var r Rule
+	var token Token
 	for _, part := range []struct {
 		sql   string
 		into  []any
@@ -135,6 +138,7 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx) error {
 			cfg.Windows = nil // scanned into anew
 		}},
 		{sqlRules, []any{&r.TenantID, &r.Ecosystem, &r.Endpoint, &r.Method, &r.Reason, &r.From, &r.To}, func() { s.rules = append(s.rules, r) }},
+		{sqlTokens, []any{&token.TenantID, &token.Ref}, func() { s.tokens = append(s.tokens, token) }},
 	} {
 		rows, err := tx.Query(ctx, part.sql)
 		if err != nil {

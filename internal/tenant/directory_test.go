@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,8 @@ func TestEveryKindOfChangeIsLive(t *testing.T) {
 				why, ok := s.Excluded(bank, "ofb", "/x", "GET", at)
 				return ok && why == "not_yet"
 			}},
+		{"a token", `INSERT INTO event_runtime.api_tokens VALUES ('env:TOKEN', 'acme-bank')`, nil,
+			func(s *Snapshot) bool { return slices.Equal(s.Tokens(), []Token{{TenantID: bank, Ref: "env:TOKEN"}}) }},
 		{"the switch to drain", `UPDATE event_runtime.settings SET drain = true`, nil, (*Snapshot).Drain},
 	} {
 		before := d.Snapshot()
@@ -196,7 +199,7 @@ func TestConfigurationIsRefusedByName(t *testing.T) {
 		"tenant_config.mode": {`'hourly'`}, "tenant_config.max_items": {"0", "5001", "-1"}, "tenant_config.max_bytes": {"1023", "10000001"}, "tenant_config.max_age": {`'0'`, `'-1 s'`},
 		"tenant_config.deadline_lead": {`'0'`, `'-1 h'`}, "tenant_config.ecosystem": {`'psd2'`}, "tenants.state": {`'gone'`}, "tenants.tenant_id": {`'Acme'`, `''`, `'a.b'`, `'-a'`},
 		"credential_refs.certificate_ref": {`'-----BEGIN CERTIFICATE-----'`, `'/etc/key'`, `'file:'`}, "credential_refs.key_ref": {`'-----BEGIN PRIVATE KEY-----'`, `'env:'`},
-		"credential_refs.client_id": {`''`}, "organisations.ecosystem": {`'psd2'`}, "eligibility_rules.reason": {`'Not yet'`, `''`},
+		"credential_refs.client_id": {`''`}, "organisations.ecosystem": {`'psd2'`}, "eligibility_rules.reason": {`'Not yet'`, `''`}, "api_tokens.token_ref": {`'hunter2'`, `'env:'`},
 	} {
 		table, name, _ := strings.Cut(column, ".")
 		for _, value := range values {
@@ -222,6 +225,7 @@ func tryRow(ctx context.Context, conn *pgx.Conn, table, column, value string) er
 		"organisations":     {"tenant_id": "'acme-bank'", "ecosystem": "'ofb'", "organisation_id": "'b961c4eb-509d-4edf-afeb-35642b38185d'", "submitter_id": "'b961c4eb-509d-4edf-afeb-35642b38185d'"},
 		"credential_refs":   {"tenant_id": "'acme-bank'", "ecosystem": "'ofb'", "organisation_id": "gen_random_uuid()", "client_id": "'x'", "certificate_ref": "'file:/c'", "key_ref": "'file:/k'"},
 		"eligibility_rules": {"ecosystem": "'ofb'", "reason": "'x'"},
+		"api_tokens":        {"tenant_id": "'acme-bank'", "token_ref": "'env:X'"},
 	}[table]
 	good[column] = value
 	var columns, values []string

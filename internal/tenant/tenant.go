@@ -47,6 +47,12 @@ type Credential struct {
 	KeyRef              string
 }
 
+// Token is where a tenant's bearer token for POST /v1/events is. A tenant has two
+// of them while it rotates.
+type Token struct {
+	TenantID, Ref string
+}
+
 // Rule keeps calls from being reported, and says why. Empty fields match all.
 type Rule struct {
 	TenantID, Ecosystem, Endpoint, Method string
@@ -102,8 +108,12 @@ type Snapshot struct {
 	configs       map[configKey]Config
 	credentials   map[orgKey]Credential
 	rules         []Rule
+	tokens        []Token
 	drain         bool
 }
+
+// Tokens lists the tokens of all tenants.
+func (s *Snapshot) Tokens() []Token { return s.tokens }
 
 // Drain reports that everything that waits is to be sent now.
 func (s *Snapshot) Drain() bool { return s.drain }

@@ -10,6 +10,7 @@ import (
 	simulator "github.com/finnest/event-runtime/internal/simulator/ofb"
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/finnest/event-runtime/migrations"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -20,6 +21,7 @@ type scene struct {
 	at      int            // instead of the nth time: for a point that counts bytes
 	between func(r *rig)   // after the kill, before the restart
 	doubt   bool           // the batch is given up, and cleared up by asking
+	sweeps  bool           // no message reaches the streams but by the sweeper
 }
 
 // scenes has a row for each point that needs more than traffic.
@@ -30,6 +32,7 @@ func scenes() map[string]scene {
 	half := wire(false)
 	half.at = 9000 // in the middle of the body: the handshake takes less than 3000
 	return map[string]scene{
+		"sweep_after_publish":              {sweeps: true, between: (*rig).wantNothingWrittenDown},
 		"after_fetch":                      {between: func(r *rig) { r.wantRows(0) }},
 		"after_persist_before_ack":         {between: (*rig).wantUnacked},
 		"quarantine_after_row_before_term": {between: (*rig).wantUnacked},
@@ -75,10 +78,14 @@ func TestCrashPoints(t *testing.T) {
 func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 	r := newRig(t)
 	r.prepare(s, nth)
-	if p.Process == "relay" {
+	switch {
+	case s.sweeps:
+		r.loseSlot()
+		r.wave(40)
+	case p.Process == "relay":
 		r.serve()
 		r.wave(40)
-	} else {
+	default:
 		r.relay()
 		r.wave(40)
 		r.streamed()
@@ -99,12 +106,20 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 	end.Signal(terminate)
 	end.ExitedWith(0)
 	s.between = nil // there is more than one batch now
+	if s.sweeps {
+		first[0].Signal(terminate)
+		first[0].ExitedWith(0)
+		r.loseSlot()
+	}
 	r.wave(40)
 	r.crash(p, s, 1)
 	r.restart(p, s)
 }
 
 func (r *rig) prepare(s scene, nth int) {
+	if s.sweeps {
+		r.serveEnv = append(r.serveEnv, "SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s")
+	}
 	if s.fault != "" {
 		r.regulator.Inject(simulator.Fault{Operation: simulator.OnReport, Kind: s.fault, Times: nth})
 	}
@@ -154,20 +169,43 @@ func (r *rig) restart(p crash.Place, s scene) {
 	}
 }
 
+// loseSlot takes away what a relay reads from: nobody else publishes then.
+func (r *rig) loseSlot() {
+	r.t.Helper()
+	if _, err := r.pool.Exec(r.t.Context(), `SELECT pg_drop_replication_slot($1)`, migrations.Slot); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// wantNothingWrittenDown: messages are in the streams, and the sweeper does not
+// know it.
+func (r *rig) wantNothingWrittenDown() {
+	r.t.Helper()
+	if n := r.inStreams(); n == 0 {
+		r.t.Errorf("got nothing in the streams, want what was just published")
+	}
+	if n := r.count(`SELECT count(*) FROM event_runtime.sweep_owed WHERE published > 0`); n != 0 {
+		r.t.Errorf("got %d events written down as published, want none", n)
+	}
+}
+
 // streamed waits until all that was appended is in JetStream.
 func (r *rig) streamed() {
 	r.t.Helper()
-	r.until("everything is in JetStream", time.Minute, func() bool {
-		n := 0
-		for _, name := range []string{transport.Interactions, transport.Events} {
-			s, err := r.js.Stream(r.t.Context(), name)
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			n += int(s.CachedInfo().State.Msgs)
+	r.until("everything is in JetStream", time.Minute, func() bool { return r.inStreams() >= r.appended() })
+}
+
+// inStreams counts the messages of both streams.
+func (r *rig) inStreams() (n int) {
+	r.t.Helper()
+	for _, name := range []string{transport.Interactions, transport.Events} {
+		s, err := r.js.Stream(r.t.Context(), name)
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		return n >= r.appended()
-	})
+		n += int(s.CachedInfo().State.Msgs)
+	}
+	return n
 }
 
 func (r *rig) wantRows(want int64) {
