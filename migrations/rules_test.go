@@ -19,6 +19,7 @@ var rights = map[string]map[string]string{
 	"api_tokens":           {"runtime_worker": "SELECT"},
 	"audit_ledger":         {"runtime_worker": "SELECT INSERT", "runtime_maintenance": "SELECT INSERT"},
 	"books":                {"runtime_worker": "SELECT INSERT UPDATE"},
+	"days":                 {"runtime_worker": "SELECT INSERT UPDATE"},
 	"consumer_idempotency": {"runtime_worker": "SELECT INSERT"},
 	"credential_refs":      {"runtime_worker": "SELECT"},
 	"eligibility_rules":    {"runtime_worker": "SELECT"},

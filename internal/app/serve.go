@@ -21,6 +21,7 @@ import (
 	"github.com/finnest/event-runtime/internal/tenant"
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/finnest/event-runtime/migrations"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,7 +40,6 @@ type parts struct {
 	tenants   *tenant.Directory
 	desk      *submit.Desk
 	loop      *flush.Loop
-	sweeper   *sweep.Sweeper
 	consumers []*consumer.Consumer
 	drift     atomic.Pointer[string] // written by watch, read by readiness
 }
@@ -115,10 +115,6 @@ func (p *parts) build() error {
 	if err != nil {
 		return err
 	}
-	p.sweeper, err = sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log})
-	if err != nil {
-		return err
-	}
 	p.loop = flush.NewLoop(p.cfg.Flush, p.desk, time.Now, p.log)
 	reporters := map[string]submit.Reporter{transport.PCMOFB: openFinance}
 	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
@@ -181,7 +177,13 @@ func Splitters() map[string]func(api string, body []byte) ([][]byte, error) {
 
 // lead does what one process at a time must do.
 func (p *parts) lead(ctx context.Context) error {
-	return lease.Run(ctx, p.pool, lease.Job{Name: "leader", Owner: p.cfg.Instance, TTL: p.cfg.LeaseTTL}, func(ctx context.Context, _ int64) error {
+	job := lease.Job{Name: "leader", Owner: p.cfg.Instance, TTL: p.cfg.LeaseTTL}
+	return lease.Run(ctx, p.pool, job, func(ctx context.Context, token int64) error {
+		sweeper, err := sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log,
+			Actor: "runtime:" + p.cfg.Instance, Hold: func(ctx context.Context, tx pgx.Tx) error { return job.Hold(ctx, tx, token) }})
+		if err != nil {
+			return err
+		}
 		g, ctx := errgroup.WithContext(ctx)
 		if p.cfg.MaintenanceURL != "" {
 			maintenance, err := Pool(ctx, p.cfg.MaintenanceURL, 1)
@@ -192,7 +194,7 @@ func (p *parts) lead(ctx context.Context) error {
 			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
 		}
 		g.Go(func() error { return p.announce(ctx) })
-		g.Go(func() error { return p.sweeper.Run(ctx) })
+		g.Go(func() error { return sweeper.Run(ctx) })
 		if every := p.cfg.Canary.Interval; every > 0 {
 			canary := &sweep.Canary{Pool: p.pool, Now: time.Now, Log: p.log, Interval: every}
 			g.Go(func() error { return canary.Run(ctx) })

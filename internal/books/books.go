@@ -1,8 +1,11 @@
 // Package books says whether everything that came in is accounted for.
 //
 // Promise: an event that is lost, doubled or in two places at once is named.
-// State:   none: facts in, differences out.
-// Failure: none.
+// State:   the table days, which says which books are closed; otherwise facts in,
+//
+//	differences out.
+//
+// Failure: a day that does not balance stays open.
 package books
 
 import (

@@ -2,6 +2,7 @@ package books
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -114,4 +115,30 @@ func TestBooksBalanceAsLongAsEventsOnlyMove(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestMayClose(t *testing.T) {
+	t.Parallel()
+	of := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	over := of.Add(48 * time.Hour)
+	for name, tc := range map[string]struct {
+		now, seen            time.Time
+		missing, differences int
+		want                 Hindrance
+	}{
+		"a moment too early":              {over.Add(-time.Nanosecond), over.Add(-time.Nanosecond), 0, 0, Early},
+		"somebody may still add to it":    {over.Add(time.Hour), over.Add(-time.Nanosecond), 0, 0, Unseen},
+		"an event has no row":             {over.Add(time.Hour), over, 1, 0, Missing},
+		"an equation does not hold":       {over.Add(time.Hour), over, 0, 1, Unbalanced},
+		"over, seen, whole and balanced":  {over, over, 0, 0, None},
+		"what is missing comes first":     {over, over, 1, 1, Missing},
+		"nothing is judged before it can": {over, of, 1, 1, Unseen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := MayClose(of, tc.now, tc.seen, tc.missing, tc.differences); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
 }

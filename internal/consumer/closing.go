@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/finnest/event-runtime/internal/books"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/jackc/pgx/v5"
 )
@@ -104,6 +105,23 @@ func (s *store) close(ctx context.Context, tx pgx.Tx, met []Decision, pages map[
 		return &takenError{taken}
 	}
 	return nil
+}
+
+// reopen opens the closed days that something new in a hand is of, and says for
+// which days it is a correction.
+func (s *store) reopen(ctx context.Context, tx pgx.Tx, hand []Decision, stored []Stored) (map[time.Time]bool, error) {
+	var days []time.Time
+	for i, d := range hand {
+		at, ok := pageOf(d)
+		old := ok && !s.now().Before(at.day.Add(24*time.Hour).Add(books.OpenFor))
+		if old && stored[i].Hash == nil && !stored[i].Quarantined && !slices.ContainsFunc(days, at.day.Equal) {
+			days = append(days, at.day)
+		}
+	}
+	if len(days) == 0 {
+		return nil, nil
+	}
+	return books.Reopen(ctx, tx, days, s.now(), "runtime:"+s.consumer)
 }
 
 const sqlCount = `

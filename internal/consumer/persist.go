@@ -87,13 +87,18 @@ func (s *store) write(ctx context.Context, tx pgx.Tx, hand []Decision, refused m
 	if err != nil {
 		return nil, err
 	}
+	corrected, err := s.reopen(ctx, tx, hand, stored)
+	if err != nil {
+		return nil, err
+	}
 	met := make([]Decision, len(hand))
 	var arrivals []submit.Arrival
 	for i, d := range hand {
 		d = Meet(d, stored[i])
 		met[i] = d
 		if d.Reason == Accepted {
-			arrivals = append(arrivals, submit.Arrival{Tenant: d.Event.TenantID, Ecosystem: d.Event.Ecosystem, EventID: d.Event.EventID, Report: *d.Report})
+			arrivals = append(arrivals, submit.Arrival{Tenant: d.Event.TenantID, Ecosystem: d.Event.Ecosystem, EventID: d.Event.EventID, Report: *d.Report,
+				Correction: corrected[d.Event.EventID.Day()]})
 		}
 	}
 	if len(arrivals) > 0 {

@@ -29,6 +29,7 @@ const (
 	ByWindow   Reason = "window"
 	ByDeadline Reason = "deadline"
 	ByDrain    Reason = "drain"
+	Correction Reason = "correction" // for events of a day that had been closed, whatever made them due
 )
 
 // Due reports whether r asks for a batch now.

@@ -56,6 +56,26 @@ func (j Job) args() pgx.NamedArgs {
 	return pgx.NamedArgs{"job": j.Name, "owner": j.Owner, "ttl": j.ttl()}
 }
 
+// Sharing the row for the rest of a transaction keeps the lease ours until it has
+// committed.
+const sqlHold = `
+SELECT token FROM event_runtime.leases WHERE job = @job AND owner = @owner AND token = @token AND expires_at > now() FOR SHARE`
+
+// ErrLost means that another owner may have the lease by now.
+var ErrLost = errors.New("the lease is lost")
+
+// Hold makes sure, inside tx, that the lease is still j's, until tx has ended.
+func (j Job) Hold(ctx context.Context, tx pgx.Tx, token int64) error {
+	args := j.args()
+	args["token"] = token
+	var held int64
+	err := tx.QueryRow(ctx, sqlHold, args).Scan(&held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%s: %w", j.Name, ErrLost)
+	}
+	return err
+}
+
 // Run keeps trying to hold job and calls do while it does. The context of do
 // ends when the lease is lost; its token goes into every write that the lease
 // guards. Run returns when ctx ends, or when do fails.

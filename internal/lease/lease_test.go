@@ -11,6 +11,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -125,6 +126,41 @@ func TestTakeover(t *testing.T) {
 	}
 	if other, err := acquire(t.Context(), pool, Job{Name: "another job", Owner: "x"}); err != nil || other != 1 {
 		t.Errorf("another job: got token %d, %v", other, err)
+	}
+}
+
+// Who holds the lease in a transaction keeps it until its end; who lost it writes
+// nothing.
+func TestHoldKeepsOthersOut(t *testing.T) {
+	t.Parallel()
+	db := testenv.Postgres(t)
+	pool := db.Pool("runtime_worker")
+	token, err := acquire(t.Context(), pool, job("first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if err := job("first").Hold(t.Context(), tx, token); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Pool(testenv.Superuser).Exec(t.Context(), `SET lock_timeout = '50ms'; UPDATE event_runtime.leases SET expires_at = now()`)
+	if state := new(pgconn.PgError); !errors.As(err, &state) || state.Code != "55P03" {
+		t.Errorf("got %v, want nobody to get at the lease while it is held", err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(`UPDATE event_runtime.leases SET expires_at = now() - interval '1 microsecond'`)
+	if _, err := acquire(t.Context(), pool, job("second")); err != nil {
+		t.Fatal(err)
+	}
+	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return job("first").Hold(t.Context(), tx, token) })
+	if !errors.Is(err, ErrLost) {
+		t.Errorf("got %v, want it to be lost", err)
 	}
 }
 

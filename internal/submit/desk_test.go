@@ -234,6 +234,21 @@ func TestALaneThatKeepsFailingPauses(t *testing.T) {
 
 // What comes too late to begin with is never written: the process was stopped
 // between the marker and the first byte.
+// Events of a day that had been closed go into a batch of their own.
+func TestCorrectionsAreSealedApart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).accept(3)
+	b.db.Exec(`UPDATE event_runtime.lane_chunks SET correction = true, deadline = deadline - interval '2 days'`)
+	b.accept(2).settle().wantStates(map[submit.State]int{submit.Submitted: 2})
+	for reason, want := range map[string]int{"correction": 3, "age": 2} {
+		if n := b.count(`SELECT coalesce(sum(items), 0) FROM event_runtime.export_batches WHERE reason = $1`, reason); n != want {
+			t.Errorf("%s: got %d items, want %d", reason, n, want)
+		}
+	}
+	b.wantEachReportedOnce(5)
+	b.wantWhole()
+}
+
 func TestAnEventThatIsNotVisibleYetWaits(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).accept(2)

@@ -39,37 +39,45 @@ type Reporter interface {
 
 // Arrival is an accepted event on its way into a lane.
 type Arrival struct {
-	Tenant    string
-	Ecosystem string
-	EventID   event.ID
-	Report    Report
+	Tenant     string
+	Ecosystem  string
+	EventID    event.ID
+	Report     Report
+	Correction bool // its day had been closed
 }
 
 const sqlAddChunk = `
-INSERT INTO event_runtime.lane_chunks (tenant_id, ecosystem, api, organisation_id, event_ids, items, bytes, oldest, deadline)
-VALUES (@tenant_id, @ecosystem, @api, @organisation_id, @event_ids, @items, @bytes, @now, @deadline)`
+INSERT INTO event_runtime.lane_chunks (tenant_id, ecosystem, api, organisation_id, event_ids, items, bytes, oldest, deadline, correction)
+VALUES (@tenant_id, @ecosystem, @api, @organisation_id, @event_ids, @items, @bytes, @now, @deadline, @correction)`
+
+// pile is what goes into one chunk.
+type pile struct {
+	lane       LaneKey
+	correction bool
+}
 
 // AddChunks gives arrivals to their lanes, one row a lane, in the transaction
-// that accepts them.
+// that accepts them. Corrections are kept apart.
 func AddChunks(ctx context.Context, tx pgx.Tx, now time.Time, arrivals []Arrival) error {
-	lanes := map[LaneKey][]Arrival{}
+	piles := map[pile][]Arrival{}
 	for _, a := range arrivals {
 		k := LaneKey{TenantID: a.Tenant, Ecosystem: a.Ecosystem, API: a.Report.API, OrganisationID: a.Report.Submitter}
-		lanes[k] = append(lanes[k], a)
+		piles[pile{k, a.Correction}] = append(piles[pile{k, a.Correction}], a)
 	}
 	var all pgx.Batch
-	for _, k := range slices.SortedFunc(maps.Keys(lanes), func(a, b LaneKey) int {
-		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.API, b.API))
+	for _, p := range slices.SortedFunc(maps.Keys(piles), func(a, b pile) int {
+		return cmp.Or(cmp.Compare(a.lane.TenantID, b.lane.TenantID), cmp.Compare(a.lane.API, b.lane.API))
 	}) {
-		ids, bytes, deadline := make([]event.ID, 0, len(lanes[k])), 0, lanes[k][0].Report.Deadline
-		for _, a := range lanes[k] {
+		k, those := p.lane, piles[p]
+		ids, bytes, deadline := make([]event.ID, 0, len(those)), 0, those[0].Report.Deadline
+		for _, a := range those {
 			ids, bytes = append(ids, a.EventID), bytes+a.Report.Bytes
 			if a.Report.Deadline.Before(deadline) {
 				deadline = a.Report.Deadline
 			}
 		}
 		all.Queue(sqlAddChunk, pgx.NamedArgs{"tenant_id": k.TenantID, "ecosystem": k.Ecosystem, "api": k.API, "organisation_id": k.OrganisationID,
-			"event_ids": ids, "items": len(ids), "bytes": bytes, "now": now, "deadline": deadline})
+			"event_ids": ids, "items": len(ids), "bytes": bytes, "now": now, "deadline": deadline, "correction": p.correction})
 	}
 	if err := tx.SendBatch(ctx, &all).Close(); err != nil {
 		return fmt.Errorf("add to lanes: %w", err)

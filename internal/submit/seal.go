@@ -29,6 +29,8 @@ type draft struct {
 	parent   *event.ID
 	state    State
 	unseen   []event.ID // accepted, but not visible yet
+
+	correction bool // its events are of days that had been closed
 }
 
 // visibleWithin is how long an accepted event may be missing from the outbox.
@@ -45,6 +47,8 @@ type chunk struct {
 	oldest   time.Time
 	deadline time.Time
 	events   []event.ID
+
+	correction bool // of a day that had been closed
 }
 
 const sqlLevel = `
@@ -54,15 +58,15 @@ SELECT coalesce(sum(items), 0)::int, coalesce(sum(bytes), 0)::bigint, coalesce(m
 
 // Every chunk holds at least one item, so no more rows than items are needed.
 const sqlChunks = `
-SELECT chunk_id, items, bytes, oldest, deadline FROM event_runtime.lane_chunks
+SELECT chunk_id, items, bytes, oldest, deadline, correction FROM event_runtime.lane_chunks
  WHERE tenant_id = @tenant_id AND ecosystem = @ecosystem AND api = @api AND organisation_id = @organisation_id
  ORDER BY deadline, chunk_id LIMIT @max_items`
 
 const sqlTakeChunks = `DELETE FROM event_runtime.lane_chunks WHERE chunk_id = any(@chunk_ids::bigint[]) RETURNING chunk_id, event_ids`
 
 const sqlPutBack = `
-INSERT INTO event_runtime.lane_chunks (tenant_id, ecosystem, api, organisation_id, event_ids, items, bytes, oldest, deadline)
-VALUES (@tenant_id, @ecosystem, @api, @organisation_id, @event_ids, @items, @bytes, @oldest, @deadline)`
+INSERT INTO event_runtime.lane_chunks (tenant_id, ecosystem, api, organisation_id, event_ids, items, bytes, oldest, deadline, correction)
+VALUES (@tenant_id, @ecosystem, @api, @organisation_id, @event_ids, @items, @bytes, @oldest, @deadline, @correction)`
 
 const sqlReadEvents = `
 SELECT event_id, event_type, version, occurred_at, coalesce(aggregate_type, ''), coalesce(aggregate_id, ''), aggregate_version,
@@ -96,6 +100,9 @@ func (d *Desk) seal(ctx context.Context, c *claim, policy flush.Policy) (*row, e
 		if err != nil || len(b.items) == 0 {
 			return err
 		}
+		if b.correction {
+			reason = flush.Correction
+		}
 		b.reason, b.state = string(reason), Sealed
 		if d.tenants().Config(c.key.TenantID, c.key.Ecosystem, c.key.API).RequiresApproval {
 			b.state = AwaitingApproval
@@ -125,7 +132,7 @@ func (d *Desk) gather(ctx context.Context, tx pgx.Tx, c *claim, policy flush.Pol
 	if err != nil {
 		return nil, err
 	}
-	b := &draft{id: event.NewID(d.now()), lane: c.key, bytes: 2}
+	b := &draft{id: event.NewID(d.now()), lane: c.key, bytes: 2, correction: len(chunks) > 0 && chunks[0].correction}
 	room := policy.MaxItems
 	for _, ch := range chunks {
 		used := 0
@@ -158,7 +165,7 @@ func takeChunks(ctx context.Context, tx pgx.Tx, c *claim, maxItems int) ([]*chun
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*chunk, error) {
 		var ch chunk
-		err := row.Scan(&ch.id, &ch.items, &ch.bytes, &ch.oldest, &ch.deadline)
+		err := row.Scan(&ch.id, &ch.items, &ch.bytes, &ch.oldest, &ch.deadline, &ch.correction)
 		return &ch, err
 	})
 	if err != nil {
@@ -166,7 +173,7 @@ func takeChunks(ctx context.Context, tx pgx.Tx, c *claim, maxItems int) ([]*chun
 	}
 	byID, ids, items := map[int64]*chunk{}, []int64{}, 0
 	for _, ch := range all {
-		if items >= maxItems {
+		if items >= maxItems || ch.correction != all[0].correction {
 			break
 		}
 		items += ch.items
@@ -190,6 +197,7 @@ func takeChunks(ctx context.Context, tx pgx.Tx, c *claim, maxItems int) ([]*chun
 func putBack(ctx context.Context, tx pgx.Tx, c *claim, ch *chunk, rest []event.ID) error {
 	_, err := tx.Exec(ctx, sqlPutBack, c.args(pgx.NamedArgs{
 		"event_ids": rest, "items": len(rest), "bytes": ch.bytes * int64(len(rest)) / int64(ch.items), "oldest": ch.oldest, "deadline": ch.deadline,
+		"correction": ch.correction,
 	}))
 	if err != nil {
 		return fmt.Errorf("put back rest of chunk: %w", err)

@@ -21,11 +21,11 @@ func TestTheCanaryArrives(t *testing.T) {
 		return c.Ages()["ofb"]
 	}
 	look()
-	r.ahead = 3 * time.Minute
+	r.setAhead(3 * time.Minute)
 	if age := look(); age < 3*time.Minute {
 		t.Errorf("got age %v, want it to grow although none has ever arrived", age)
 	}
-	r.ahead = 0
+	r.setAhead(0)
 	if err := c.Send(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestTheCanaryArrives(t *testing.T) {
 	r.pass(2 * time.Minute)
 	r.arrived(1)
 	r.want("arrived as canary", r.count(`SELECT count(*) FROM event_runtime.consumer_idempotency WHERE outcome = 'canary'`), 1)
-	r.ahead = 10 * time.Minute
+	r.setAhead(10 * time.Minute)
 	if age := look(); age < 10*time.Minute || age > 11*time.Minute {
 		t.Errorf("got age %v, want that of the heartbeat", age)
 	}
@@ -57,14 +57,15 @@ func TestNoCanaryWhileDraining(t *testing.T) {
 // It does not run beside others: there is one provider of meters.
 func TestWhatIsSeenIsExported(t *testing.T) {
 	r := newRig(t)
-	r.ahead = 2 * time.Minute
 	r.appendCall(acme, time.Now())
 	r.consume()
-	r.sweeper.cfg.Interval = 20 * time.Millisecond
+	r.sweeper.cfg.Interval, r.sweeper.cfg.Grace = 20*time.Millisecond, 10*time.Millisecond
 	c := &Canary{Pool: r.pool, Now: time.Now, Log: zerolog.New(t.Output()), Interval: 100 * time.Millisecond}
 	stop := background(t, r.sweeper.Run, c.Run)
+	var seen map[string]float64
+	t.Cleanup(func() { t.Logf("last seen: %v", seen) })
 	r.eventually("everything was seen", func() bool {
-		seen := gauges(t)
+		seen = gauges(t)
 		_, gap := seen["event_runtime_outbox_gap_rows"]
 		age, canary := seen["event_runtime_canary_age_seconds"]
 		oldest, unswept := seen["event_runtime_outbox_oldest_unswept_seconds"]

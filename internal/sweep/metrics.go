@@ -35,6 +35,13 @@ func (s *sight) swept(until time.Time) {
 type metrics struct {
 	results metric.Int64Counter
 	sight   atomic.Pointer[sight] // of the last whole pass
+	close   atomic.Pointer[closing]
+}
+
+// closing is what the last attempt to close days has seen.
+type closing struct {
+	differences map[string]int64 // by equation
+	overdue     int64            // days that are over and open
 }
 
 func newMetrics() (*metrics, error) {
@@ -64,7 +71,15 @@ func (m *metrics) export(now func() time.Time) (stop func(), err error) {
 	gap, e0 := meter.Int64ObservableGauge("event_runtime_outbox_gap_rows", metric.WithDescription("Events that should have a row at a consumer, and have none."))
 	oldest, e1 := meter.Float64ObservableGauge("event_runtime_outbox_oldest_unswept_seconds", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest event that is not known to have its row."))
+	difference, e3 := meter.Int64ObservableGauge("event_runtime_books_difference", metric.WithDescription("Events of days that are over for which an equation of the books does not hold."))
+	overdue, e4 := meter.Int64ObservableGauge("event_runtime_days_overdue", metric.WithDescription("Days that are over and could not be closed yet."))
 	registration, e2 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		if last := m.close.Load(); last != nil {
+			o.ObserveInt64(overdue, last.overdue)
+			for equation, n := range last.differences {
+				o.ObserveInt64(difference, n, metric.WithAttributes(attribute.String("equation", equation)))
+			}
+		}
 		seen := m.sight.Load()
 		if seen == nil {
 			return nil
@@ -76,8 +91,8 @@ func (m *metrics) export(now func() time.Time) (stop func(), err error) {
 			o.ObserveFloat64(oldest, now().Sub(seen.oldest).Seconds())
 		}
 		return nil
-	}, gap, oldest)
-	if err := errors.Join(e0, e1, e2); err != nil {
+	}, gap, oldest, difference, overdue)
+	if err := errors.Join(e0, e1, e2, e3, e4); err != nil {
 		return nil, err
 	}
 	return func() { _ = registration.Unregister() }, nil

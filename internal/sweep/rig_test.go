@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/finnest/event-runtime/internal/verify"
 	"github.com/finnest/event-runtime/migrations"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -50,7 +52,7 @@ type rig struct {
 	nats     *testenv.NATSServer
 	js       jetstream.JetStream
 	sweeper  *Sweeper
-	ahead    time.Duration // of the sweeper's clock
+	ahead    atomic.Int64 // of the clock: nanoseconds
 }
 
 func newRig(t *testing.T) *rig {
@@ -81,19 +83,22 @@ func (r *rig) provision() {
 func (r *rig) newSweeper() *Sweeper {
 	r.t.Helper()
 	s, err := New(Config{Interval: time.Minute, Grace: time.Minute, Again: 10 * time.Minute, Whole: time.Hour},
-		Deps{Pool: r.pool, JS: r.js, Slot: migrations.Slot, Now: r.now, Log: zerolog.New(r.t.Output())})
+		Deps{Pool: r.pool, JS: r.js, Slot: migrations.Slot, Now: r.now, Log: zerolog.New(r.t.Output()),
+			Actor: "runtime:test", Hold: func(context.Context, pgx.Tx) error { return nil }})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return s
 }
 
-func (r *rig) now() time.Time { return time.Now().Add(r.ahead) }
+func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) }
+
+func (r *rig) setAhead(by time.Duration) { r.ahead.Store(int64(by)) }
 
 // pass sweeps once, with the clock ahead.
 func (r *rig) pass(ahead time.Duration) *rig {
 	r.t.Helper()
-	r.ahead = ahead
+	r.setAhead(ahead)
 	if err := r.sweeper.Pass(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -164,7 +169,7 @@ func (r *rig) consume() (stop func()) {
 	var group sync.WaitGroup
 	for _, stream := range []string{transport.Interactions, transport.Events} {
 		c, err := consumer.New(consumer.Config{BatchSize: 100, BatchWait: time.Millisecond, DrainFor: 5 * time.Second, SilentFor: time.Minute, AwayPause: 20 * time.Millisecond, NakWithin: time.Second},
-			consumer.Deps{Name: transport.PCMOFB, Stream: stream, JS: r.js, Pool: r.pool, Catalog: catalog, Tenants: tenants.Snapshot, Reporter: reporter, Now: time.Now, Log: zerolog.New(r.t.Output())})
+			consumer.Deps{Name: transport.PCMOFB, Stream: stream, JS: r.js, Pool: r.pool, Catalog: catalog, Tenants: tenants.Snapshot, Reporter: reporter, Now: r.now, Log: zerolog.New(r.t.Output())})
 		if err != nil {
 			r.t.Fatal(err)
 		}

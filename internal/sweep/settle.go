@@ -44,6 +44,8 @@ const sendPage = 500
 
 // settle forgets what has come, and publishes what is owed.
 func (s *Sweeper) settle(ctx context.Context, d durable, limits Limits, now time.Time, seen *sight) error {
+	s.settling.Lock()
+	defer s.settling.Unlock()
 	if _, err := s.Pool.Exec(ctx, sqlCame, d.args()); err != nil {
 		return fmt.Errorf("forget what came: %w", err)
 	}
@@ -116,7 +118,7 @@ func (s *Sweeper) record(ctx context.Context, d durable, stored []Key, never []q
 	args := d.args()
 	args["now"] = now
 	args["tenants"], args["days"], args["ids"] = columnsOf(stored)
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.hold(ctx, func(tx pgx.Tx) error {
 		for _, e := range never {
 			if _, err := quarantine.Insert(ctx, tx, e); err != nil {
 				return err

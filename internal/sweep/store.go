@@ -14,9 +14,11 @@ import (
 // alert, and nothing is swept behind its back.
 const samplesKept = day
 
+// The sample's own id is the newest: whoever wrote before it has a lower one. The
+// end of the snapshot would be too low, for it passes over who is still writing.
 const sqlSample = `
 INSERT INTO event_runtime.sweep_samples (taken_at, lsn, next_xid, oldest_xid, slot_active)
-SELECT @now, pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot()), pg_snapshot_xmin(pg_current_snapshot()),
+SELECT @now, pg_current_wal_insert_lsn(), pg_current_xact_id(), pg_snapshot_xmin(pg_current_snapshot()),
        coalesce((SELECT active FROM pg_replication_slots WHERE slot_name = @slot), false)
 ON CONFLICT DO NOTHING`
 
@@ -87,10 +89,21 @@ func (s *Sweeper) mark(ctx context.Context, d durable) (until time.Time, err err
 func (s *Sweeper) advance(ctx context.Context, d durable, to time.Time) (until time.Time, err error) {
 	args := d.args()
 	args["until"] = to
-	if err = s.Pool.QueryRow(ctx, sqlAdvance, args).Scan(&until); err != nil {
+	err = s.hold(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlAdvance, args).Scan(&until) })
+	if err != nil {
 		return until, fmt.Errorf("advance mark: %w", err)
 	}
 	return until.UTC(), nil
+}
+
+// hold writes while nobody else sweeps.
+func (s *Sweeper) hold(ctx context.Context, write func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		if err := s.Hold(ctx, tx); err != nil {
+			return err
+		}
+		return write(tx)
+	})
 }
 
 func (s *Sweeper) wholeIsDue(ctx context.Context, d durable, now time.Time) (due bool, err error) {
@@ -105,7 +118,8 @@ func (s *Sweeper) wholeIsDue(ctx context.Context, d durable, now time.Time) (due
 func (s *Sweeper) wholeDone(ctx context.Context, d durable, now time.Time) error {
 	args := d.args()
 	args["now"] = now
-	if _, err := s.Pool.Exec(ctx, sqlWholeDone, args); err != nil {
+	err := s.hold(ctx, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, sqlWholeDone, args); return err })
+	if err != nil {
 		return fmt.Errorf("keep mark: %w", err)
 	}
 	return nil

@@ -20,10 +20,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -43,9 +45,16 @@ type Deps struct {
 	Pool *pgxpool.Pool // as runtime_worker
 	JS   jetstream.JetStream
 	Slot string // what the relay reads from
-	Now  func() time.Time
-	Log  zerolog.Logger
+	Hold Hold
+
+	Actor string // in the ledger
+	Now   func() time.Time
+	Log   zerolog.Logger
 }
+
+// Hold makes sure, inside a transaction, that nobody else sweeps until it has
+// ended.
+type Hold func(ctx context.Context, tx pgx.Tx) error
 
 // Key is one row of the outbox.
 type Key struct {
@@ -61,6 +70,8 @@ type Sweeper struct {
 	encoder  *encoder
 	durables []durable
 	metrics  *metrics
+
+	settling sync.Mutex // nothing is judged twice at a time, and published twice
 }
 
 // durable is one durable consumer and what it is owed.
@@ -99,14 +110,15 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 	defer stop()
 	var g errgroup.Group
-	g.Go(func() error { s.every(ctx, s.Pass); return nil })
-	g.Go(func() error { s.every(ctx, s.Whole); return nil })
+	g.Go(func() error { s.every(ctx, s.cfg.Interval, s.Pass); return nil })
+	g.Go(func() error { s.every(ctx, s.cfg.Interval, s.Whole); return nil })
+	g.Go(func() error { s.every(ctx, s.cfg.Whole, s.Close); return nil })
 	return g.Wait()
 }
 
 // every calls do at once and then at each interval, until ctx ends.
-func (s *Sweeper) every(ctx context.Context, do func(context.Context) error) {
-	tick := time.NewTicker(s.cfg.Interval)
+func (s *Sweeper) every(ctx context.Context, interval time.Duration, do func(context.Context) error) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
@@ -190,14 +202,15 @@ func (s *Sweeper) whole(ctx context.Context, d durable, now time.Time, samples [
 	if err != nil {
 		return err
 	}
+	from, err := s.oldestOpen(ctx, now)
+	if err != nil {
+		return err
+	}
 	until := LimitsAt(now, s.cfg.Grace, samples, slot, floor).Until()
-	for _, w := range windows(now.UTC().Truncate(day).Add(-openDays*day), until) {
+	for _, w := range windows(from, until) {
 		if err := s.find(ctx, d, w, now); err != nil {
 			return err
 		}
 	}
 	return s.wholeDone(ctx, d, now)
 }
-
-// openDays are the days before today that are not closed.
-const openDays = 2

@@ -163,7 +163,7 @@ func TestATransactionThatCommitsLate(t *testing.T) {
 func TestWholeDaysFindWhatIsBehindTheMark(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.ahead = 2 * time.Minute
+	r.setAhead(2 * time.Minute)
 	whole := func() {
 		t.Helper()
 		if err := r.sweeper.Whole(t.Context()); err != nil {
@@ -177,7 +177,7 @@ func TestWholeDaysFindWhatIsBehindTheMark(t *testing.T) {
 	r.pass(10*time.Minute).want("published", r.messages(), 0)
 	whole() // not due
 	r.want("remembered", r.owed(), 0)
-	r.ahead = 63 * time.Minute
+	r.setAhead(63 * time.Minute)
 	whole()
 	r.want("remembered", r.owed(), 1)
 	r.pass(64*time.Minute).want("published", r.messages(), 1)
@@ -234,7 +234,7 @@ func TestTheStreamsAreLost(t *testing.T) {
 	stop()
 	r.put(r.append(acme, 4)...) // these were stored, and nobody has read them
 	r.nats.Stop()
-	r.ahead = 2 * time.Minute
+	r.setAhead(2 * time.Minute)
 	if err := r.sweeper.Pass(t.Context()); err == nil {
 		t.Error("got no error without JetStream")
 	}

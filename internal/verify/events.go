@@ -12,7 +12,7 @@ import (
 
 const sqlPages = `
 SELECT DISTINCT e.consumer, e.ecosystem, p.day FROM event_runtime.entitlements e, event_runtime.partition_days p
- WHERE p.parent = 'outbox' ORDER BY p.day, e.consumer`
+ WHERE p.parent = 'outbox' AND (@day::date IS NULL OR p.day = @day) ORDER BY p.day, e.consumer`
 
 // Everything that is known about each event of one day at one consumer. An id
 // says something within its tenant only: what somebody else claims about it
@@ -50,7 +50,7 @@ func (r *Report) events(ctx context.Context, tx pgx.Tx, opt Options) error {
 		consumer, ecosystem string
 		day                 time.Time
 	}
-	rows, err := tx.Query(ctx, sqlPages)
+	rows, err := tx.Query(ctx, sqlPages, pgx.NamedArgs{"day": opt.day})
 	if err != nil {
 		return err
 	}
@@ -115,16 +115,16 @@ const sqlRecount = `
 WITH recount AS (
   SELECT recorded_on AS day, tenant_id, consumer, count(*) FILTER (WHERE outcome = 'accepted') AS accepted,
          count(*) FILTER (WHERE outcome LIKE 'ineligible:%') AS ineligible, count(*) FILTER (WHERE outcome = 'canary') AS canary, 0::bigint AS quarantined
-    FROM event_runtime.consumer_idempotency GROUP BY 1, 2, 3
+    FROM event_runtime.consumer_idempotency WHERE (@day::date IS NULL OR recorded_on = @day) GROUP BY 1, 2, 3
   UNION ALL
   SELECT recorded_on, tenant_id, consumer, 0, 0, 0, count(*) FROM event_runtime.quarantine
-   WHERE stage = 'ingest' AND event_id IS NOT NULL AND tenant_id IS NOT NULL AND consumer <> 'relay' GROUP BY 1, 2, 3),
+   WHERE stage = 'ingest' AND event_id IS NOT NULL AND tenant_id IS NOT NULL AND consumer <> 'relay' AND (@day::date IS NULL OR recorded_on = @day) GROUP BY 1, 2, 3),
 summed AS (
   SELECT day, tenant_id, consumer, sum(accepted)::bigint AS accepted, sum(ineligible)::bigint AS ineligible, sum(canary)::bigint AS canary, sum(quarantined)::bigint AS quarantined
     FROM recount GROUP BY 1, 2, 3)
 SELECT day, tenant_id, consumer, coalesce(b.accepted, 0), coalesce(b.ineligible, 0), coalesce(b.canary, 0), coalesce(b.quarantined, 0),
        coalesce(s.accepted, 0), coalesce(s.ineligible, 0), coalesce(s.canary, 0), coalesce(s.quarantined, 0)
-  FROM event_runtime.books b FULL JOIN summed s USING (day, tenant_id, consumer)
+  FROM (SELECT * FROM event_runtime.books WHERE @day::date IS NULL OR day = @day) b FULL JOIN summed s USING (day, tenant_id, consumer)
  ORDER BY day, tenant_id, consumer`
 
 // A consumer that has rows but is owed nothing: its events were not looked at.
@@ -145,11 +145,11 @@ func (r *Report) unentitled(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-func (r *Report) books(ctx context.Context, tx pgx.Tx, _ Options) error {
+func (r *Report) books(ctx context.Context, tx pgx.Tx, opt Options) error {
 	if err := r.unentitled(ctx, tx); err != nil {
 		return err
 	}
-	rows, err := tx.Query(ctx, sqlRecount)
+	rows, err := tx.Query(ctx, sqlRecount, pgx.NamedArgs{"day": opt.day})
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,7 @@ func (r *Report) books(ctx context.Context, tx pgx.Tx, _ Options) error {
 	_, err = pgx.ForEachRow(rows, []any{&day, &tenant, &consumer, &running.Accepted, &running.Ineligible, &running.Canary, &running.Quarantined,
 		&recount.Accepted, &recount.Ineligible, &recount.Canary, &recount.Quarantined}, func() error {
 		r.Counted["pages"]++
+		r.Counted["booked"] += running.Accepted + running.Ineligible + running.Canary + running.Quarantined
 		if d := books.Compare(running, recount); d != nil {
 			r.broken(string(d.Equation), fmt.Sprintf("%s of tenant %s at %s", day.Format(time.DateOnly), tenant, consumer), d.Detail)
 		}

@@ -195,6 +195,13 @@ func (r *rig) count(sql string, args ...any) (n int64) {
 	return n
 }
 
+func (r *rig) exec(sql string, args ...any) {
+	r.t.Helper()
+	if _, err := r.pool.Exec(r.t.Context(), sql, args...); err != nil {
+		r.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
 // until waits for something to become true.
 func (r *rig) until(what string, within time.Duration, is func() bool) {
 	r.t.Helper()
