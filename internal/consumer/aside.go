@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 
 	"github.com/finnest/event-runtime/internal/denylist"
@@ -32,9 +33,21 @@ func entry(consumer string, d Decision) quarantine.Entry {
 	return e
 }
 
-// id is the event id by the header, for a body that cannot be read.
+// id is the event id of a message that is not an event we can take: by the
+// header, or by its record where a backfill has put something else there.
 func (m Message) id() (event.ID, bool) {
-	id, err := event.ParseID(m.MsgID)
+	if id, err := event.ParseID(m.MsgID); err == nil && id.IsV7() {
+		return id, true
+	}
+	var body struct {
+		Record struct {
+			EventID string `json:"event_id"`
+		} `json:"record"`
+	}
+	if json.Unmarshal(m.Body, &body) != nil {
+		return event.ID{}, false
+	}
+	id, err := event.ParseID(body.Record.EventID)
 	return id, err == nil && id.IsV7()
 }
 

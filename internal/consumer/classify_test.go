@@ -234,3 +234,31 @@ func TestAbout(t *testing.T) {
 		})
 	}
 }
+
+// A message that cannot be taken is known by its event, whatever a backfill puts
+// into the header: the same one is set aside once.
+func TestTheIDOfWhatCannotBeTaken(t *testing.T) {
+	t.Parallel()
+	const id, other = "01a1f8d3-ea00-7000-8000-000000000001", "01a1f8d3-ea00-7000-8000-000000000002"
+	body := func(id string) string { return `{"record":{"event_id":"` + id + `","payload":{"n":9007199254740993}}}` }
+	for name, tc := range map[string]struct{ header, body, want string }{
+		"by the header":                    {id, `{`, id},
+		"the header comes first":           {id, body(other), id},
+		"by the record":                    {"NTU1OTc3NTIwOjA=", body(id), id},
+		"without a header":                 {"", body(id), id},
+		"a record whose id is none":        {"", body("1"), ""},
+		"an id of another version":         {"", body("2f1f7c92-9a3e-4a7c-8d61-5a3f0c1b2d3e"), ""},
+		"neither":                          {"x", `[]`, ""},
+		"nesting without end":              {"", strings.Repeat(`{"record":`, 100_000), ""},
+		"a record that is something else":  {"", `{"record":7}`, ""},
+		"an id that is something else too": {"", `{"record":{"event_id":7}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, ok := Message{MsgID: tc.header, Body: []byte(tc.body)}.id()
+			if ok != (tc.want != "") || ok && got.String() != tc.want {
+				t.Errorf("got %v, %v, want %q", got, ok, tc.want)
+			}
+		})
+	}
+}
