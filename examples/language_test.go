@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,9 @@ func compile(into string) error {
 // choose takes the first interpreter that has the client of Postgres.
 func (l *language) choose(interpreters []string, probe ...string) {
 	l.t.Helper()
+	if err := depend(); err != nil {
+		l.t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(l.t.Context(), within)
 	defer cancel()
 	var tried []string
@@ -148,3 +152,21 @@ func path(name string, dirs ...string) string {
 	}
 	return name + "=" + strings.Join(dirs, string(os.PathListSeparator))
 }
+
+// depend makes a result that the go command keeps hold only as long as these
+// files are as they are: it sees what a test looks at, and not what the programs
+// read that the test runs.
+var depend = sync.OnceValue(func() error {
+	for _, dir := range []string{"typescript", "python", "testdata", unpacked} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+})

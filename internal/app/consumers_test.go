@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -12,6 +13,8 @@ import (
 func TestEveryConsumerIsDecidedAbout(t *testing.T) {
 	t.Parallel()
 	ours := reporters(&ofb.Adapter{})
+	more := maps.Clone(ours)
+	more["x"] = &ofb.Adapter{}
 	for name, tc := range map[string]struct {
 		by   map[string]submit.Reporter
 		owed []transport.Entitlement
@@ -19,7 +22,7 @@ func TestEveryConsumerIsDecidedAbout(t *testing.T) {
 	}{
 		"as released":             {ours, transport.Entitlements(), ""},
 		"owed, and nobody there":  {ours, append(transport.Entitlements(), transport.Entitlement{Consumer: "x", Ecosystem: "opin", Family: "quote"}), "consumer x is owed opin.quote"},
-		"there, and owed nothing": {map[string]submit.Reporter{transport.PCMOFB: &ofb.Adapter{}, "x": &ofb.Adapter{}}, transport.Entitlements(), "[x]"},
+		"there, and owed nothing": {more, transport.Entitlements(), "[x]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
