@@ -285,7 +285,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "decisions/*.md", "../*.md"} {
+	for _, pattern := range []string{"*.md", "decisions/*.md", "recipes/*.md", "../*.md", "../examples/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 // relay, and a worker as `serve` makes it. The recipes in docs/recipes check with
 // it what they add. A test that has one is not parallel: meters are global.
 type world struct {
-	t  *testing.T
-	db *testenv.PostgresServer
+	t    *testing.T
+	db   *testenv.PostgresServer
+	gone chan error // of a part that ended by itself
 }
 
 const seedWorld = `
@@ -32,7 +34,7 @@ SELECT 'acme-bank', e, '082ff90b-9d65-46bb-b123-b88eb47fd61c', '082ff90b-9d65-46
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, db: testenv.Cluster(t)}
+	w := &world{t: t, db: testenv.Cluster(t), gone: make(chan error, 2)}
 	if _, err := migrations.EnsureSlot(t.Context(), w.db.URL(testenv.Superuser), migrations.Slot); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,13 @@ func newWorld(t *testing.T) *world {
 func (w *world) run(name string, part func(context.Context) error, done func()) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- part(ctx) }()
+	go func() {
+		err := part(ctx)
+		if ctx.Err() == nil {
+			w.gone <- fmt.Errorf("%s ended: %w", name, err)
+		}
+		ended <- err
+	}()
 	w.t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -121,6 +129,8 @@ func (w *world) becomes(id, consumer, want string) {
 		}
 		select {
 		case <-tick.C:
+		case err := <-w.gone:
+			w.t.Fatal(err)
 		case <-ctx.Done():
 			w.t.Fatalf("event %s has nothing at %s after two minutes", id, consumer)
 		}

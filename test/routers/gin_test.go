@@ -12,7 +12,8 @@ import (
 func ginAPI(recorder *capture.Recorder) (*gin.Engine, http.Handler) {
 	api := gin.New()
 	api.Use(func(c *gin.Context) { capture.Route(c.Request.Context(), c.FullPath()) })
-	return api, recorder.Server(capture.ServerOptions{})(api)
+	handler := recorder.Server(capture.ServerOptions{})(api)
+	return api, handler
 }
 
 func TestGin(t *testing.T) {
