@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -44,6 +45,18 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
+// CloseNotify tells when the client is gone. Every writer has it: gin takes it for
+// granted, so that its streams would panic without. Where the server's own has
+// none, the request's context says the same.
+func (w *response) CloseNotify() <-chan bool {
+	if under, ok := w.under.(interface{ CloseNotify() <-chan bool }); ok {
+		return under.CloseNotify()
+	}
+	gone := make(chan bool, 1)
+	context.AfterFunc(w.x.outer.Context(), func() { gone <- true })
+	return gone
+}
+
 type flushing struct{ w *response }
 
 func (f flushing) Flush()            { _ = f.w.flush() }
@@ -53,8 +66,8 @@ type hijacking struct{ w *response }
 
 func (h hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.w.hijack() }
 
-// writer is the response with exactly the abilities that the server's own has:
-// handlers ask for them by type, and act on the answer.
+// writer is the response with exactly those of these abilities that the server's
+// own has: handlers ask for them by type, and act on the answer.
 func (x *exchange) writer() http.ResponseWriter {
 	w := &x.response
 	f, h := flushing{w}, hijacking{w}

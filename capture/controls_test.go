@@ -3,6 +3,7 @@ package capture
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -278,5 +279,54 @@ func TestFilesAndHTTP2(t *testing.T) {
 	}
 	if got := b.Stats().Server.Captured; got != 2 {
 		t.Errorf("got %d captured, want 2", got)
+	}
+}
+
+// Routers ask for it without looking whether it is there.
+func TestAHandlerHearsThatTheClientIsGone(t *testing.T) {
+	t.Parallel()
+	for name, bare := range map[string]bool{"the server can say it": false, "it cannot": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			began, heard := make(chan struct{}), make(chan struct{})
+			h := b.Server(ServerOptions{})(routes(map[string]http.HandlerFunc{"/stream": func(w http.ResponseWriter, _ *http.Request) {
+				gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+				close(began)
+				<-gone
+				close(heard)
+			}}))
+			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if bare {
+					w = struct{ http.ResponseWriter }{w}
+				}
+				h.ServeHTTP(w, r)
+			}))
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/stream", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				ended <- err
+			}()
+			<-began
+			leave()
+			select {
+			case <-heard:
+			case <-time.After(time.Minute):
+				t.Error("after a minute the handler has not heard that the client is gone")
+			}
+			if err := <-ended; err == nil {
+				t.Error("the client left, but its call ended well")
+			}
+			b.one()
+		})
 	}
 }

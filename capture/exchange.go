@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -24,6 +25,7 @@ type exchange struct {
 
 	mu      sync.Mutex
 	pattern string  // from Routes; guarded by mu
+	taken   string  // from Route; guarded by mu
 	said    Details // from Annotate; guarded by mu
 }
 
@@ -60,6 +62,14 @@ func (x *exchange) route(pattern string) {
 	defer x.mu.Unlock()
 	if pattern != "" {
 		x.pattern = pattern
+	}
+}
+
+func (x *exchange) told(template string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if template != "" {
+		x.taken = template
 	}
 }
 
@@ -115,11 +125,11 @@ func (x *exchange) record(status int, ended time.Time) {
 	}
 	x.recorded = true
 	x.mu.Lock()
-	pattern, said := x.pattern, x.said
+	pattern, taken, said := x.pattern, x.taken, x.said
 	x.mu.Unlock()
 	o := &observation{role: event.Server, method: x.outer.Method, status: status, at: x.at, took: ended.Sub(x.at), id: x.id}
 	var why skipReason
-	if o.endpoint, why = x.endpoint(pattern, status); why == "" {
+	if o.endpoint, why = x.endpoint(taken, pattern, status); why == "" {
 		why = o.unrecordable()
 	}
 	if why != "" {
@@ -131,10 +141,11 @@ func (x *exchange) record(status int, ended time.Time) {
 	x.rec.record(ctx, o, x.rec.describe(o, x.opts.Details, x.opts.Describe, x.req, x.response.under.Header(), said))
 }
 
-// endpoint asks the hook first, then the mux, then the mux behind Routes. In
-// that order: a handler may send requests of its own through a mux of ours.
-func (x *exchange) endpoint(inner string, status int) (string, skipReason) {
-	if text := x.rec.named(event.Server, x.opts.Template, x.req); text != "" {
+// endpoint asks the hook first, then who called Route, then the mux, then the
+// mux behind Routes. In that order: a handler may send requests of its own
+// through a mux of ours.
+func (x *exchange) endpoint(taken, inner string, status int) (string, skipReason) {
+	if text := cmp.Or(x.rec.named(event.Server, x.opts.Template, x.req), taken); text != "" {
 		return x.rec.endpoint(event.Server, text)
 	}
 	for _, pattern := range [...]string{x.req.Pattern, inner} {

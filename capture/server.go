@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"context"
 	"net/http"
 )
 
@@ -8,8 +9,9 @@ import (
 type ServerOptions struct {
 	// Template names the endpoint of a request that was handled: with a router that
 	// is no http.ServeMux, or where the mux has a pattern for many endpoints. It is
-	// asked first; "" leaves the answer to the mux's pattern, and NotRecorded leaves
-	// the call out. A request that neither knows is not recorded.
+	// asked first, when the handler has returned; "" leaves the answer to Route and
+	// to the mux's pattern, and NotRecorded leaves the call out. A request that none
+	// of them knows is not recorded.
 	Template func(*http.Request) string
 
 	Details  Details            // of every call
@@ -61,4 +63,14 @@ func Routes(mux http.Handler) http.Handler {
 		defer func() { x.route(req.Pattern) }()
 		mux.ServeHTTP(w, req)
 	})
+}
+
+// Route tells a Server middleware further out which route the request of ctx
+// took, in its router's own words: "/consents/:consentId". It is for routers that
+// keep the pattern where a Template hook cannot see it, as gin does; the last
+// word counts, "" says nothing, and NotRecorded leaves the call out.
+func Route(ctx context.Context, template string) {
+	if x := exchangeIn(ctx); x != nil {
+		x.told(template)
+	}
 }

@@ -54,6 +54,14 @@ func TestServerEndpoint(t *testing.T) {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), endpointKey{}, 1)))
 		})
 	}
+	told := func(text string, next http.Handler) http.Handler { // as a router's own middleware does
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			Route(r.Context(), "")
+			Route(r.Context(), text)
+			next.ServeHTTP(w, r)
+			Route(r.Context(), "")
+		})
+	}
 	always := func(text string) func(*http.Request) string { return func(*http.Request) string { return text } }
 	for name, c := range map[string]struct {
 		handler  http.Handler
@@ -77,6 +85,12 @@ func TestServerEndpoint(t *testing.T) {
 		"no mux at all, and a hook":            {handler: answer(200, ""), template: always("/things"), want: "/things"},
 		"no mux at all":                        {handler: answer(200, "")},
 		"behind a middleware that copies":      {handler: copying(handlers("/things/{id}"))},
+		"a router that tells":                  {handler: told("/things/:id", answer(200, "")), want: "/things/{id}"},
+		"it tells, and copied the request":     {handler: copying(told("/things/:id", answer(200, ""))), want: "/things/{id}"},
+		"it tells, and the mux has a pattern":  {handler: told("/open-banking/*rest", handlers("/things/{id}")), want: "/open-banking/{rest}"},
+		"it tells, and a hook knows better":    {handler: told("/things/:id", answer(200, "")), template: always("/open-banking/{id}"), want: "/open-banking/{id}"},
+		"it tells to leave the call out":       {handler: told(NotRecorded, handlers("/things/{id}"))},
+		"it tells a path":                      {handler: told("/things/777", answer(200, ""))},
 		"behind it, and Routes around the mux": {handler: copying(Routes(handlers("/things/{id}"))), want: "/things/{id}"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -285,7 +285,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "decisions/*.md", "../*.md"} {
+	for _, pattern := range []string{"*.md", "decisions/*.md", "recipes/*.md", "../*.md", "../examples/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -351,7 +351,7 @@ func TestDecisionsAreListed(t *testing.T) {
 func TestDependenciesAreDecisions(t *testing.T) {
 	t.Parallel()
 	decisions := read(t, "decisions/0001-dependencies.md")
-	for _, line := range strings.Split(read(t, "../go.mod"), "\n") {
+	for _, line := range strings.Split(read(t, "../go.mod")+read(t, "../test/routers/go.mod"), "\n") {
 		fields := strings.Fields(line)
 		if len(fields) < 2 || strings.Contains(line, "// indirect") || !strings.Contains(fields[0], ".") || slices.Contains([]string{"module", "go"}, fields[0]) {
 			continue

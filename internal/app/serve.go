@@ -116,10 +116,13 @@ func (p *parts) build() error {
 		return err
 	}
 	p.loop = flush.NewLoop(p.cfg.Flush, p.desk, time.Now, p.log)
-	reporters := map[string]submit.Reporter{transport.PCMOFB: openFinance}
+	by := reporters(openFinance)
+	if err := decided(by, transport.Entitlements()); err != nil {
+		return err
+	}
 	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
 		c, err := consumer.New(p.cfg.Consumer, consumer.Deps{Name: d.Config.Durable, Stream: d.Stream, JS: p.js, Pool: p.pool, Catalog: catalog,
-			Tenants: p.tenants.Snapshot, Reporter: reporters[d.Config.Durable], Now: time.Now, Log: p.log, Wake: p.loop.Wake})
+			Tenants: p.tenants.Snapshot, Reporter: by[d.Config.Durable], Now: time.Now, Log: p.log, Wake: p.loop.Wake})
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,8 @@ SELECT DISTINCT e.consumer, e.ecosystem, p.day FROM event_runtime.entitlements e
 
 // Everything that is known about each event of one day at one consumer. An id
 // says something within its tenant only: what somebody else claims about it
-// changes nothing. What the relay set aside can reach no consumer.
+// changes nothing. What the relay set aside can reach no consumer. The lanes of an
+// ecosystem, and what was sent from them, are its reporting consumer's alone.
 const sqlEntries = `
 SELECT event_id, bool_or(place = 'outbox'), coalesce(bool_or(entitled), false), coalesce(max(recorded_at) > @young_after, false),
        (count(*) FILTER (WHERE place = 'row'))::int, coalesce(max(outcome), ''), (count(*) FILTER (WHERE place = 'quarantine'))::int,
@@ -33,11 +34,11 @@ SELECT event_id, bool_or(place = 'outbox'), coalesce(bool_or(entitled), false), 
      WHERE stage = 'ingest' AND consumer IN (@consumer, 'relay') AND recorded_on = @day AND event_id IS NOT NULL AND resolution IS DISTINCT FROM 'requeued'
     UNION ALL
     SELECT tenant_id, id, 'chunk', NULL, NULL, NULL FROM event_runtime.lane_chunks, unnest(event_ids) AS id
-     WHERE ecosystem = @ecosystem AND event_runtime.event_day(id) = @day
+     WHERE @consumer = 'pcm-' || ecosystem AND ecosystem = @ecosystem AND event_runtime.event_day(id) = @day
     UNION ALL
     SELECT b.tenant_id, i.id, 'batch', NULL, NULL, NULL
       FROM event_runtime.export_batches b, unnest(b.event_ids, coalesce(b.superseded_by, array_fill(NULL::uuid, array[b.items]))) AS i(id, taken_by)
-     WHERE b.ecosystem = @ecosystem AND b.sealed_at >= @day::timestamptz - interval '1 hour' AND i.taken_by IS NULL AND event_runtime.event_day(i.id) = @day
+     WHERE @consumer = 'pcm-' || b.ecosystem AND b.ecosystem = @ecosystem AND b.sealed_at >= @day::timestamptz - interval '1 hour' AND i.taken_by IS NULL AND event_runtime.event_day(i.id) = @day
     UNION ALL
     SELECT coalesce(tenant_id, ''), event_id, 'set_aside', NULL, NULL, NULL FROM event_runtime.quarantine
      WHERE stage = 'submit' AND consumer = @consumer AND recorded_on = @day AND batch_id IS NULL AND resolution IS DISTINCT FROM 'requeued'

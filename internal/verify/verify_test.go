@@ -300,6 +300,37 @@ func TestWhatIsOnItsWayIsIncomplete(t *testing.T) {
 	}
 }
 
+// Another consumer may be owed what one reports: the lanes are not its.
+const besides = `
+INSERT INTO event_runtime.entitlements (consumer, ecosystem, family, since) VALUES ('watcher', 'ofb', 'interaction', '00000000-0000-7000-8000-000000000000');
+INSERT INTO event_runtime.consumer_idempotency (tenant_id, recorded_on, event_id, consumer, outcome, payload_hash)
+SELECT tenant_id, recorded_on, event_id, 'watcher', 'ineligible:watched', sha256('x') FROM event_runtime.outbox WHERE event_type LIKE 'interaction.%' AND event_id <> @unpublishable;
+INSERT INTO event_runtime.books (day, tenant_id, consumer, ineligible)
+SELECT recorded_on, tenant_id, consumer, count(*) FROM event_runtime.consumer_idempotency WHERE consumer = 'watcher' GROUP BY 1, 2, 3`
+
+func TestAConsumerBesidesTheReportingOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.db.Conn(testenv.Superuser)
+	if r := w.after(conn, harm{sql: besides}, Options{Split: splitters}); r.Exit != Whole {
+		t.Errorf("got exit %d: %v", r.Exit, r.Broken)
+	}
+	for name, h := range map[string]harm{
+		"a row of it is missing": {check: "owed", where: "event {leaving} at watcher",
+			sql: besides + `; DELETE FROM event_runtime.consumer_idempotency WHERE consumer = 'watcher' AND event_id = @leaving`},
+		"it accepts what it cannot report": {check: "placed", where: "event {leaving} at watcher",
+			sql: besides + `; UPDATE event_runtime.consumer_idempotency SET outcome = 'accepted' WHERE consumer = 'watcher' AND event_id = @leaving`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			r := w.after(conn, h, Options{Split: splitters})
+			if r.Exit != Broken || len(r.Broken) == 0 || r.Broken[0].Check != h.check || r.Broken[0].Where != w.named(h.where) {
+				t.Errorf("got exit %d, %v, want %s at %s first", r.Exit, r.Broken, h.check, w.named(h.where))
+			}
+		})
+	}
+}
+
 func TestAConflictIsCountedBeside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

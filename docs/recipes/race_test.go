@@ -1,0 +1,6 @@
+//go:build race
+
+package recipes
+
+// raceFlag makes the commands share what was compiled for this test.
+const raceFlag = "-race"
