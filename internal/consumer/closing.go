@@ -39,7 +39,9 @@ const sqlTaken = `
 SELECT i.tenant_id, i.event_id
   FROM unnest(@tenants::text[], @ids::uuid[], @interactions::uuid[], @parties::uuid[], @roles::text[]) AS i(tenant_id, event_id, interaction_id, organisation_id, role)
  WHERE EXISTS (SELECT FROM event_runtime.consumer_idempotency k
-                WHERE k.interaction_id = i.interaction_id AND k.role = i.role AND k.organisation_id = i.organisation_id AND k.tenant_id = i.tenant_id AND k.event_id <> i.event_id)`
+                WHERE k.interaction_id = i.interaction_id AND k.role = i.role AND k.organisation_id = i.organisation_id AND k.tenant_id = i.tenant_id AND k.event_id <> i.event_id)
+    OR EXISTS (SELECT FROM event_runtime.reclassifications r
+                WHERE r.interaction_id = i.interaction_id AND r.role = i.role AND r.organisation_id = i.organisation_id AND r.tenant_id = i.tenant_id AND r.event_id <> i.event_id)`
 
 // close writes the books and makes sure that nothing that has committed stands
 // against what is about to.

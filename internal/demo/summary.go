@@ -48,7 +48,7 @@ func (b Backlog) Done() bool { return b == Backlog{} }
 // The heartbeats of a machine are nobody's events.
 const sqlAppended = `SELECT count(*) FROM event_runtime.outbox WHERE event_type <> 'interaction.canary'`
 
-const sqlOutcomes = `SELECT outcome, count(*) FROM event_runtime.consumer_idempotency GROUP BY outcome`
+const sqlOutcomes = `SELECT outcome, count(*) FROM event_runtime.consumer_outcomes GROUP BY outcome`
 
 const sqlQuarantined = `SELECT reason, count(*) FROM event_runtime.quarantine GROUP BY reason`
 

@@ -40,9 +40,10 @@ type Report struct {
 	Exit       int              `json:"exit"`
 	Broken     []Finding        `json:"broken,omitempty"` // the first few, worst first
 	BrokenMore int              `json:"broken_more,omitempty"`
-	Pending    int64            `json:"pending"`   // events on their way
-	Conflicts  int64            `json:"conflicts"` // same id, other payload
-	Counted    map[string]int64 `json:"counted"`   // rows looked at, by kind
+	Pending    int64            `json:"pending"`      // events on their way
+	Conflicts  int64            `json:"conflicts"`    // same id, other payload
+	Persons    int64            `json:"needs_person"` // unconfirmed batches about which nobody can be asked any more: two persons decide
+	Counted    map[string]int64 `json:"counted"`      // rows looked at, by kind
 }
 
 // most findings that are kept: one is enough to know, a few help to understand.
@@ -86,7 +87,7 @@ func look(ctx context.Context, tx pgx.Tx, opt Options) (*Report, error) {
 		name string
 		do   func(context.Context, pgx.Tx, Options) error
 	}{
-		{"events", r.events}, {"keys", r.keys}, {"books", r.books}, {"batches", r.batches}, {"receipts", r.receipts}, {"inquiries", r.inquiries}, {"audit", r.audit},
+		{"events", r.events}, {"keys", r.keys}, {"books", r.books}, {"reclassifications", r.reclassifications}, {"batches", r.batches}, {"doubt", r.doubt}, {"receipts", r.receipts}, {"inquiries", r.inquiries}, {"audit", r.audit},
 		{"conflicts", r.conflicts},
 	}
 	for n, step := range steps {
