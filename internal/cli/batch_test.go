@@ -11,8 +11,8 @@ import (
 	"github.com/finnest/event-runtime/internal/testenv"
 )
 
-// call runs the program itself against a database.
-func call(t *testing.T, address string, args ...string) (status int, out, complaints string) {
+// at runs the program itself against a database.
+func at(t *testing.T, address string, args ...string) (status int, out, complaints string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), testenv.Binary(t), args...)
@@ -34,12 +34,12 @@ func TestBatchListSaysWhatDoubtWaitsFor(t *testing.T) {
 	t.Parallel()
 	db := testenv.Postgres(t)
 	address := db.URL("runtime_readonly")
-	if status, out, complaints := call(t, address, "batch", "list"); status != 0 || out != "no batch is in doubt\n" {
+	if status, out, complaints := at(t, address, "batch", "list"); status != 0 || out != "no batch is in doubt\n" {
 		t.Errorf("got status %d, %q, %s, want no doubt", status, out, complaints)
 	}
 	db.Exec(`INSERT INTO event_runtime.tenants (tenant_id, name) VALUES ('acme-bank', 'Acme')`)
 	db.Exec(doubtful)
-	status, out, complaints := call(t, address, "batch", "list", "--json")
+	status, out, complaints := at(t, address, "batch", "list", "--json")
 	var all []submit.Doubt
 	if err := json.Unmarshal([]byte(out), &all); err != nil || status != 0 {
 		t.Fatalf("got status %d, %q, %s", status, out, complaints)
@@ -47,7 +47,7 @@ func TestBatchListSaysWhatDoubtWaitsFor(t *testing.T) {
 	if len(all) != 2 || all[0].API != "opendata" || all[0].WaitsFor != submit.TwoPersons || all[1].API != "private" || all[1].WaitsFor != submit.AnAnswer {
 		t.Errorf("got %+v, want the one that waits for two persons first, and one that is asked about", all)
 	}
-	status, out, _ = call(t, address, "batch", "list")
+	status, out, _ = at(t, address, "batch", "list")
 	if lines := strings.Split(out, "\n"); status != 0 || len(lines) != 4 || !strings.HasSuffix(lines[1], "two_persons") || !strings.HasSuffix(lines[2], "answer") {
 		t.Errorf("for a person: got status %d and\n%s", status, out)
 	}
@@ -56,7 +56,7 @@ func TestBatchListSaysWhatDoubtWaitsFor(t *testing.T) {
 func TestReclassifyLooksAtOnce(t *testing.T) {
 	t.Parallel()
 	db := testenv.Postgres(t)
-	status, out, complaints := call(t, db.URL("runtime_worker"), "reclassify")
+	status, out, complaints := at(t, db.URL("runtime_worker"), "reclassify")
 	if want := "looked at 0 events that were set aside: 0 are reported now, 0 wait in quarantine, 0 are too old\n"; status != 0 || out != want {
 		t.Errorf("got status %d, %q, %s, want %q", status, out, complaints, want)
 	}
