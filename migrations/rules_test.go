@@ -21,6 +21,7 @@ var rights = map[string]map[string]string{
 	"books":                {"runtime_worker": "SELECT INSERT UPDATE"},
 	"days":                 {"runtime_worker": "SELECT INSERT UPDATE"},
 	"consumer_idempotency": {"runtime_worker": "SELECT INSERT"},
+	"consumer_outcomes":    {"runtime_worker": "SELECT"},
 	"credential_refs":      {"runtime_worker": "SELECT"},
 	"eligibility_rules":    {"runtime_worker": "SELECT"},
 	"entitlements":         {"runtime_worker": "SELECT INSERT"},
@@ -35,6 +36,8 @@ var rights = map[string]map[string]string{
 	"partition_days":       {"runtime_worker": "SELECT", "runtime_maintenance": "SELECT"},
 	"partitioned_tables":   {},
 	"quarantine":           {"runtime_worker": "SELECT INSERT UPDATE", "runtime_relay": "SELECT INSERT"},
+	"reclassifications":    {"runtime_worker": "SELECT INSERT"},
+	"reclassify_marks":     {"runtime_worker": "SELECT INSERT UPDATE"},
 	"settings":             {"runtime_worker": "SELECT"},
 	"submission_attempts":  {"runtime_worker": "SELECT INSERT"},
 	"submission_inquiries": {"runtime_worker": "SELECT INSERT"},
@@ -198,6 +201,8 @@ func evidenced(t *testing.T) *testenv.DB {
 	db.Exec(`insert into event_runtime.submission_inquiries (batch_id, attempt, probe, position, event_id, asked_at, answer) select batch_id, 1, 1, 0, batch_id, now(), 'absent' from event_runtime.export_batches`)
 	db.Exec(`insert into event_runtime.submission_receipts (received_on, batch_id, attempt, position, tenant_id, event_id, source, status, accepted, received_at)
 		select (now() at time zone 'utc')::date, batch_id, 1, 0, tenant_id, batch_id, 'response', 'x', false, now() from event_runtime.export_batches`)
+	db.Exec(`insert into event_runtime.reclassifications (tenant_id, recorded_on, event_id, consumer, was, outcome, edition, reclassified_at)
+		select tenant_id, recorded_on, event_id, 'pcm-ofb', 'ineligible:api_not_enabled', 'accepted', sha256('x'), now() from event_runtime.outbox`)
 	return db
 }
 
@@ -214,7 +219,7 @@ func TestEvidenceOnlyGrows(t *testing.T) {
 		`delete from event_runtime.` + leaf, `update event_runtime.` + day + ` set status = 'y'`,
 		`delete from event_runtime.export_batches`, `truncate event_runtime.export_batches cascade`,
 	}
-	for _, table := range []string{"outbox", "audit_ledger", "submission_attempts", "submission_inquiries", "submission_receipts"} {
+	for _, table := range []string{"outbox", "audit_ledger", "submission_attempts", "submission_inquiries", "submission_receipts", "reclassifications"} {
 		column := all(t, db, `select attname::text from pg_attribute where attrelid = ('event_runtime.' || $1)::regclass and attnum > 0 order by attnum limit 1`, table)[0]
 		statements = append(statements, fmt.Sprintf(`update event_runtime.%s set %[2]s = %[2]s`, table, column), `delete from event_runtime.`+table, `truncate event_runtime.`+table+` cascade`)
 	}

@@ -36,23 +36,24 @@ import (
 // Config is everything `serve` reads from its environment; each part owns its
 // own. docs/configuration.md lists all of it.
 type Config struct {
-	DatabaseURL    string              `env:"DATABASE_URL, required"`   // as runtime_worker; passwords by passfile=
-	MaintenanceURL string              `env:"MAINTENANCE_DATABASE_URL"` // as runtime_maintenance; without it this process makes no partitions
-	ProducerURL    string              `env:"PRODUCER_DATABASE_URL"`    // as runtime_producer; without it this process takes no events over HTTP
-	DatabaseConns  int32               `env:"DATABASE_CONNS, default=16"`
-	Instance       string              `env:"INSTANCE"`                 // owner of leases; default host name and process id
-	LeaseTTL       time.Duration       `env:"LEASE_TTL, default=10s"`   // how long a killed process keeps what it worked on
-	SpoolDir       string              `env:"SPOOL_DIR, default=spool"` // answers that the database could not take
-	NATS           transport.Config    `env:", prefix=NATS_"`
-	Consumer       consumer.Config     `env:", prefix=CONSUMER_"`
-	Flush          flush.Config        `env:", prefix=FLUSH_"`
-	Submit         submit.Timing       `env:", prefix=SUBMIT_"`
-	Sweep          sweep.Config        `env:", prefix=SWEEP_"`
-	Canary         sweep.CanaryConfig  `env:", prefix=CANARY_"`
-	OFB            ofb.Config          `env:", prefix=OFB_"`
-	Intake         intake.Config       `env:", prefix=INTAKE_"`
-	HTTP           api.Config          `env:", prefix=HTTP_"`
-	Log            telemetry.LogConfig `env:", prefix=LOG_"`
+	DatabaseURL    string                    `env:"DATABASE_URL, required"`   // as runtime_worker; passwords by passfile=
+	MaintenanceURL string                    `env:"MAINTENANCE_DATABASE_URL"` // as runtime_maintenance; without it this process makes no partitions
+	ProducerURL    string                    `env:"PRODUCER_DATABASE_URL"`    // as runtime_producer; without it this process takes no events over HTTP
+	DatabaseConns  int32                     `env:"DATABASE_CONNS, default=16"`
+	Instance       string                    `env:"INSTANCE"`                 // owner of leases; default host name and process id
+	LeaseTTL       time.Duration             `env:"LEASE_TTL, default=10s"`   // how long a killed process keeps what it worked on
+	SpoolDir       string                    `env:"SPOOL_DIR, default=spool"` // answers that the database could not take
+	Reclassify     consumer.ReclassifyConfig `env:", prefix=RECLASSIFY_"`
+	NATS           transport.Config          `env:", prefix=NATS_"`
+	Consumer       consumer.Config           `env:", prefix=CONSUMER_"`
+	Flush          flush.Config              `env:", prefix=FLUSH_"`
+	Submit         submit.Timing             `env:", prefix=SUBMIT_"`
+	Sweep          sweep.Config              `env:", prefix=SWEEP_"`
+	Canary         sweep.CanaryConfig        `env:", prefix=CANARY_"`
+	OFB            ofb.Config                `env:", prefix=OFB_"`
+	Intake         intake.Config             `env:", prefix=INTAKE_"`
+	HTTP           api.Config                `env:", prefix=HTTP_"`
+	Log            telemetry.LogConfig       `env:", prefix=LOG_"`
 }
 
 // Read takes the configuration from variables, and refuses what cannot work.
@@ -105,6 +106,8 @@ func (c Config) check() error {
 	wrong.refuse(c.DatabaseConns < 4, "DATABASE_CONNS", "want at least 4")
 	why := c.Submit.Check()
 	wrong.refuse(why != "", "SUBMIT_*", why)
+	why = ofb.CheckAPIs(c.OFB.APIs)
+	wrong.refuse(why != "", "OFB_APIS", why)
 	return wrong.err()
 }
 

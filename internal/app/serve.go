@@ -40,6 +40,7 @@ type parts struct {
 	tenants   *tenant.Directory
 	desk      *submit.Desk
 	loop      *flush.Loop
+	again     *consumer.Reclassifier
 	consumers []*consumer.Consumer
 	drift     atomic.Pointer[string] // written by watch, read by readiness
 }
@@ -120,6 +121,9 @@ func (p *parts) build() error {
 	if err := decided(by, transport.Entitlements()); err != nil {
 		return err
 	}
+	if p.again, err = p.reclassifier(openFinance); err != nil {
+		return err
+	}
 	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
 		c, err := consumer.New(p.cfg.Consumer, consumer.Deps{Name: d.Config.Durable, Stream: d.Stream, JS: p.js, Pool: p.pool, Catalog: catalog,
 			Tenants: p.tenants.Snapshot, Reporter: by[d.Config.Durable], Now: time.Now, Log: p.log, Wake: p.loop.Wake})
@@ -132,7 +136,7 @@ func (p *parts) build() error {
 }
 
 // buildDesk makes what submits, and answers with the adapter that also reports.
-func (p *parts) buildDesk() (submit.Adapter, error) {
+func (p *parts) buildDesk() (*ofb.Adapter, error) {
 	spool, err := submit.OpenSpool(p.cfg.SpoolDir)
 	if err != nil {
 		return nil, fmt.Errorf("SPOOL_DIR: %w", err)
@@ -144,6 +148,32 @@ func (p *parts) buildDesk() (submit.Adapter, error) {
 	p.desk, err = submit.NewDesk(submit.Deps{Pool: p.pool, Adapters: map[string]submit.Adapter{event.OFB: openFinance}, Tenants: p.tenants.Snapshot,
 		Timing: p.cfg.Submit, Owner: p.cfg.Instance, LeaseTTL: p.cfg.LeaseTTL, Now: time.Now, Log: p.log, Spool: spool})
 	return openFinance, err
+}
+
+// reclassifier looks again at what was not reportable to Open Finance.
+func (p *parts) reclassifier(openFinance consumer.Reviser) (*consumer.Reclassifier, error) {
+	return consumer.NewReclassifier(p.cfg.Reclassify, consumer.ReclassifyDeps{Name: transport.PCMOFB, Pool: p.pool, Tenants: p.tenants.Snapshot, Reviser: openFinance,
+		Now: time.Now, Log: p.log})
+}
+
+// Reclassify looks once through all events that were set aside, for the command.
+func Reclassify(ctx context.Context, cfg Config, log zerolog.Logger) (round consumer.Round, err error) {
+	p := &parts{cfg: cfg, log: log}
+	defer p.close()
+	if p.pool, err = Pool(ctx, cfg.DatabaseURL, 2); err != nil {
+		return round, err
+	}
+	if p.tenants, err = tenant.Open(ctx, p.pool, log); err != nil {
+		return round, err
+	}
+	openFinance, err := ofb.New(cfg.OFB, p.tenants.Snapshot, time.Now, log)
+	if err != nil {
+		return round, err
+	}
+	if p.again, err = p.reclassifier(openFinance); err != nil {
+		return round, err
+	}
+	return p.again.Now(ctx)
 }
 
 // intake takes events over HTTP; nil where there is no producer's address.
@@ -198,6 +228,7 @@ func (p *parts) lead(ctx context.Context) error {
 		}
 		g.Go(func() error { return p.announce(ctx) })
 		g.Go(func() error { return sweeper.Run(ctx) })
+		g.Go(func() error { return p.again.Run(ctx) })
 		if every := p.cfg.Canary.Interval; every > 0 {
 			canary := &sweep.Canary{Pool: p.pool, Now: time.Now, Log: p.log, Interval: every}
 			g.Go(func() error { return canary.Run(ctx) })

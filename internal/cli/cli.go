@@ -20,15 +20,16 @@ import (
 
 // commands is everything event-runtime can do.
 type commands struct {
-	Up       upCommand       `cmd:"" help:"Run everything on this machine: Postgres, NATS, relay, workers, and with --demo a regulator and traffic."`
-	Serve    serveCommand    `cmd:"" help:"Consume, submit and reconcile, against services named by the environment."`
-	Relay    relayCommand    `cmd:"" help:"Move the outbox to JetStream, as Sequin would."`
-	Migrate  migrateCommand  `cmd:"" help:"Bring a database to this release's schema, and make partitions ahead."`
-	Verify   verifyCommand   `cmd:"" help:"Recompute everything the database claims; exit 0 whole, 1 broken, 2 incomplete, 3 when it cannot be read."`
-	Batch    batchCommand    `cmd:"" help:"Look after batches."`
-	NATS     natsCommand     `cmd:"" name:"nats" help:"Run the embedded NATS server."`
-	Simulate simulateCommand `cmd:"" help:"Run a simulator."`
-	Version  versionCommand  `cmd:"" help:"Say which release this is."`
+	Up         upCommand         `cmd:"" help:"Run everything on this machine: Postgres, NATS, relay, workers, and with --demo a regulator and traffic."`
+	Serve      serveCommand      `cmd:"" help:"Consume, submit and reconcile, against services named by the environment."`
+	Relay      relayCommand      `cmd:"" help:"Move the outbox to JetStream, as Sequin would."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring a database to this release's schema, and make partitions ahead."`
+	Verify     verifyCommand     `cmd:"" help:"Recompute everything the database claims; exit 0 whole, 1 broken, 2 incomplete, 3 when it cannot be read."`
+	Batch      batchCommand      `cmd:"" help:"Look after batches."`
+	Reclassify reclassifyCommand `cmd:"" help:"Look again, now, at events that were not reportable when they came. The leader does it by itself when the catalogue has grown."`
+	NATS       natsCommand       `cmd:"" name:"nats" help:"Run the embedded NATS server."`
+	Simulate   simulateCommand   `cmd:"" help:"Run a simulator."`
+	Version    versionCommand    `cmd:"" help:"Say which release this is."`
 }
 
 // output is where commands write.

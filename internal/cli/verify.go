@@ -72,5 +72,8 @@ func printReport(o output, r *verify.Report) {
 		fmt.Fprintf(o.out, "%-10s %d\n", kind, r.Counted[kind])
 	}
 	fmt.Fprintf(o.out, "%-10s %d\n%-10s %d\n", "pending", r.Pending, "conflicts", r.Conflicts)
+	if r.Persons > 0 {
+		fmt.Fprintf(o.out, "%-10s %d batches in doubt wait for two persons: event-runtime batch list\n", "persons", r.Persons)
+	}
 	fmt.Fprintln(o.out, map[int]string{verify.Whole: "whole", verify.Broken: "broken", verify.Incomplete: "incomplete: events are still on their way"}[r.Exit])
 }

@@ -154,12 +154,19 @@ func Classify(m Message, k Knowledge) Decision {
 		return d
 	case e.Type == event.InteractionCanary:
 		return d.defect(&event.Defect{Reason: event.SchemaInvalid, Where: "record.tenant_id"})
+	}
+	return d.reportable(t, k)
+}
+
+// reportable decides whether an event that is what it claims to be is reported.
+func (d Decision) reportable(t tenant.Tenant, k Knowledge) Decision {
+	switch {
 	case t.Synthetic:
 		return d.ineligible("synthetic_tenant")
 	case t.State == tenant.Disabled:
 		return d.ineligible("tenant_disabled")
 	}
-	report, err := k.Report.Report(e, k.Tenants)
+	report, err := k.Report.Report(d.Event, k.Tenants)
 	var not submit.Ineligible
 	switch {
 	case errors.As(err, &not):

@@ -72,28 +72,45 @@ func rulings() map[string]struct {
 		"schema_invalid: subject without a tenant": {newDraft(on("interactions.A_B.ofb")), ruling{"schema_invalid", "", "subject", Term}},
 		"schema_invalid: subject of another family": {newDraft(on("events." + acme + ".ofb.consent.advanced")),
 			ruling{"schema_invalid", "", "subject", Term}},
-		"tenant_mismatch: the subject's":              {newDraft(on("interactions." + globex + ".ofb")), ruling{"tenant_mismatch", "", "subject", Term}},
-		"tenant_mismatch: the payload's":              {newDraft(field("tenant_id", globex)), ruling{"tenant_mismatch", "", "payload.tenant_id", Term}},
-		"tenant_unknown":                              {newDraft(of("nobody")), ruling{"tenant_unknown", "", "record.tenant_id", Term}},
-		"personal_data: a label":                      {newDraft(column("correlation_id", "cpf 529.982.247-25")), ruling{"personal_data", "", "record.correlation_id", Term}},
-		"personal_data: two labels":                   {newDraft(column("source", "maria@example.com"), column("idempotency_key", "529.982.247-25")), ruling{"personal_data", "", "record.idempotency_key", Term}},
-		"personal_data: the payload's free text":      {newDraft(field("additionalInfo", map[string]any{"rejectionReasonDetail": "CPF 529.982.247-25"})), ruling{"personal_data", "", "payload.additionalInfo.rejectionReasonDetail", Term}},
-		"unstorable: NUL":                             {newDraft(field("correlationId", "a\x00b")), ruling{"unstorable", "", "", Term}},
-		"unstorable: beyond 2^53":                     {newDraft(field("processTimespan", json.Number("9007199254740993"))), ruling{"unstorable", "", "", Term}},
-		"unstorable: year 10000":                      {newDraft(column("occurred_at", "10000-01-01T00:00:00Z")), ruling{"unstorable", "", "record.occurred_at", Term}},
-		"organisation_unknown":                        {newDraft(field("clientOrgId", "11111111-1111-4111-8111-111111111111")), ruling{"organisation_unknown", "", "payload", Term}},
-		"accepted":                                    {newDraft(), ruling{"accepted", "", "", Ack}},
-		"accepted: the tenant is paused":              {newDraft(of("idle-bank")), ruling{"accepted", "", "", Ack}},
-		"accepted: with a broken traceparent":         {newDraft(column("traceparent", "00-zz")), ruling{"accepted", "", "", Ack}},
-		"canary":                                      {newDraft(of("platform"), column("event_type", event.InteractionCanary), canary()), ruling{"canary", "", "", Ack}},
-		"canary of a bank":                            {newDraft(column("event_type", event.InteractionCanary), canary()), ruling{"schema_invalid", "", "record.tenant_id", Term}},
-		"ineligible: a rule":                          {newDraft(field("endpoint", "/open-banking/consents/v3/consents")), ruling{"ineligible", "pilot_only", "", Ack}},
-		"ineligible: an unlisted endpoint":            {newDraft(field("endpoint", "/internal/health")), ruling{"ineligible", "unlisted_endpoint", "", Ack}},
-		"ineligible: the tenant is disabled":          {newDraft(of("closed-bank")), ruling{"ineligible", "tenant_disabled", "", Ack}},
-		"ineligible: our own tenant":                  {newDraft(of("platform")), ruling{"ineligible", "synthetic_tenant", "", Ack}},
-		"ineligible: an API that is not reported yet": {newDraft(typed("consent.advanced", map[string]any{"state": "AUTHORISED"})), ruling{"ineligible", "api_not_enabled", "", Ack}},
+		"tenant_mismatch: the subject's":           {newDraft(on("interactions." + globex + ".ofb")), ruling{"tenant_mismatch", "", "subject", Term}},
+		"tenant_mismatch: the payload's":           {newDraft(field("tenant_id", globex)), ruling{"tenant_mismatch", "", "payload.tenant_id", Term}},
+		"tenant_unknown":                           {newDraft(of("nobody")), ruling{"tenant_unknown", "", "record.tenant_id", Term}},
+		"personal_data: a label":                   {newDraft(column("correlation_id", "cpf 529.982.247-25")), ruling{"personal_data", "", "record.correlation_id", Term}},
+		"personal_data: two labels":                {newDraft(column("source", "maria@example.com"), column("idempotency_key", "529.982.247-25")), ruling{"personal_data", "", "record.idempotency_key", Term}},
+		"personal_data: the payload's free text":   {newDraft(field("additionalInfo", map[string]any{"rejectionReasonDetail": "CPF 529.982.247-25"})), ruling{"personal_data", "", "payload.additionalInfo.rejectionReasonDetail", Term}},
+		"unstorable: NUL":                          {newDraft(field("correlationId", "a\x00b")), ruling{"unstorable", "", "", Term}},
+		"unstorable: beyond 2^53":                  {newDraft(field("processTimespan", json.Number("9007199254740993"))), ruling{"unstorable", "", "", Term}},
+		"unstorable: year 10000":                   {newDraft(column("occurred_at", "10000-01-01T00:00:00Z")), ruling{"unstorable", "", "record.occurred_at", Term}},
+		"organisation_unknown":                     {newDraft(field("clientOrgId", "11111111-1111-4111-8111-111111111111")), ruling{"organisation_unknown", "", "payload", Term}},
+		"accepted":                                 {newDraft(), ruling{"accepted", "", "", Ack}},
+		"accepted: the tenant is paused":           {newDraft(of("idle-bank")), ruling{"accepted", "", "", Ack}},
+		"accepted: with a broken traceparent":      {newDraft(column("traceparent", "00-zz")), ruling{"accepted", "", "", Ack}},
+		"canary":                                   {newDraft(of("platform"), column("event_type", event.InteractionCanary), canary()), ruling{"canary", "", "", Ack}},
+		"canary of a bank":                         {newDraft(column("event_type", event.InteractionCanary), canary()), ruling{"schema_invalid", "", "record.tenant_id", Term}},
+		"ineligible: a rule":                       {newDraft(field("endpoint", "/open-banking/consents/v3/consents")), ruling{"ineligible", "pilot_only", "", Ack}},
+		"ineligible: an unlisted endpoint":         {newDraft(field("endpoint", "/internal/health")), ruling{"ineligible", "unlisted_endpoint", "", Ack}},
+		"ineligible: the tenant is disabled":       {newDraft(of("closed-bank")), ruling{"ineligible", "tenant_disabled", "", Ack}},
+		"ineligible: our own tenant":               {newDraft(of("platform")), ruling{"ineligible", "synthetic_tenant", "", Ack}},
+		"accepted: open data":                      {newDraft(open()), ruling{"accepted", "", "", Ack}},
+		"accepted: open data from an IPv6 address": {newDraft(open(), field("additionalInfo", map[string]any{"clientIp": "2001:db8::7"})), ruling{"accepted", "", "", Ack}},
+		"ineligible: open data that we asked for":  {newDraft(open(), field("role", "CLIENT")), ruling{"ineligible", "role_not_reportable", "", Ack}},
+		"schema_invalid: open data without an address": {newDraft(open(), field("additionalInfo", nil)),
+			ruling{"schema_invalid", "", "payload.additionalInfo.clientIp", Term}},
+		"schema_invalid: open data from no address": {newDraft(open(), field("additionalInfo", map[string]any{"clientIp": "203.0.113.77 or so"})),
+			ruling{"schema_invalid", "", "payload.additionalInfo.clientIp", Term}},
+		"schema_invalid: open data of nobody":           {newDraft(open(), field("serverOrgId", nil)), ruling{"schema_invalid", "", "payload.serverOrgId", Term}},
+		"organisation_unknown: open data of a stranger": {newDraft(open(), field("serverOrgId", otherOrg)), ruling{"organisation_unknown", "", "payload", Term}},
+		"ineligible: an API that is not reported yet":   {newDraft(typed("consent.advanced", map[string]any{"state": "AUTHORISED"})), ruling{"ineligible", "api_not_enabled", "", Ack}},
 	}
 }
+
+// open is a call of open data, as its server records it: nobody knows who called.
+func open() with {
+	return both(field("role", "SERVER"), field("endpoint", openEndpoint), field("clientOrgId", nil), field("serverOrgId", ourOrg), field("clientSSId", nil),
+		field("endpointUriPrefix", nil), field("additionalInfo", map[string]any{"clientIp": "203.0.113.7"}))
+}
+
+const openEndpoint = "/open-banking/opendata-loans/v1/business-loans"
 
 func canary() with {
 	return func(d *draft) { d.payload = map[string]any{"sentAt": time.Now().UTC().Format(time.RFC3339)} }

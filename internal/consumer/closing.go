@@ -35,12 +35,16 @@ SELECT EXISTS (SELECT FROM unnest(@tenants::text[], @days::date[], @ids::uuid[])
                  JOIN event_runtime.consumer_idempotency k
                    ON k.tenant_id = i.tenant_id AND k.recorded_on = i.recorded_on AND k.event_id = i.event_id AND k.consumer = @consumer)`
 
-// A report key knows no day, but a unique key on a table of days does.
+// A report key knows no day, but a unique key on a table of days does. Joined by
+// OR the two looks are no joins, so each key is looked up by index, however large
+// the tables are: no plan reads a whole day for it.
 const sqlTaken = `
 SELECT i.tenant_id, i.event_id
   FROM unnest(@tenants::text[], @ids::uuid[], @interactions::uuid[], @parties::uuid[], @roles::text[]) AS i(tenant_id, event_id, interaction_id, organisation_id, role)
  WHERE EXISTS (SELECT FROM event_runtime.consumer_idempotency k
-                WHERE k.interaction_id = i.interaction_id AND k.role = i.role AND k.organisation_id = i.organisation_id AND k.tenant_id = i.tenant_id AND k.event_id <> i.event_id)`
+                WHERE k.interaction_id = i.interaction_id AND k.role = i.role AND k.organisation_id = i.organisation_id AND k.tenant_id = i.tenant_id AND k.event_id <> i.event_id)
+    OR EXISTS (SELECT FROM event_runtime.reclassifications r
+                WHERE r.interaction_id = i.interaction_id AND r.role = i.role AND r.organisation_id = i.organisation_id AND r.tenant_id = i.tenant_id AND r.event_id <> i.event_id)`
 
 // close writes the books and makes sure that nothing that has committed stands
 // against what is about to.
@@ -107,17 +111,21 @@ func (s *store) close(ctx context.Context, tx pgx.Tx, met []Decision, pages map[
 	return nil
 }
 
-// reopen opens the closed days that something new in a hand is of, and says for
-// which days it is a correction.
-func (s *store) reopen(ctx context.Context, tx pgx.Tx, hand []Decision, stored []Stored) (map[time.Time]bool, error) {
-	var days []time.Time
+// fresh are the days that something new in a hand is of.
+func fresh(hand []Decision, stored []Stored) (days []time.Time) {
 	for i, d := range hand {
 		at, ok := pageOf(d)
-		old := ok && !s.now().Before(at.day.Add(24*time.Hour).Add(books.OpenFor))
-		if old && stored[i].Hash == nil && !stored[i].Quarantined && !slices.ContainsFunc(days, at.day.Equal) {
+		if ok && stored[i].Hash == nil && !stored[i].Quarantined && !slices.ContainsFunc(days, at.day.Equal) {
 			days = append(days, at.day)
 		}
 	}
+	return days
+}
+
+// reopen opens those days again that are closed, and says for which of them what
+// comes now is a correction.
+func (s *store) reopen(ctx context.Context, tx pgx.Tx, days ...time.Time) (map[time.Time]bool, error) {
+	days = slices.DeleteFunc(days, func(day time.Time) bool { return s.now().Before(day.Add(24 * time.Hour).Add(books.OpenFor)) })
 	if len(days) == 0 {
 		return nil, nil
 	}

@@ -6,9 +6,9 @@
 //	a bad one never keeps a good one back; while the database is away nothing
 //	is pulled and nothing is lost.
 //
-// State:   consumer_idempotency, lane_chunks, quarantine and books; in memory
+// State:   consumer_idempotency, reclassifications, lane_chunks, quarantine and
 //
-//	only the hand of messages being persisted.
+//	books; in memory only the hand of messages being persisted.
 //
 // Failure: decisions follow docs/outcomes.md; what is transient is delivered
 //

@@ -87,7 +87,7 @@ func (s *store) write(ctx context.Context, tx pgx.Tx, hand []Decision, refused m
 	if err != nil {
 		return nil, err
 	}
-	corrected, err := s.reopen(ctx, tx, hand, stored)
+	corrected, err := s.reopen(ctx, tx, fresh(hand, stored)...)
 	if err != nil {
 		return nil, err
 	}

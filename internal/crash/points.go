@@ -31,6 +31,7 @@ func Places() []Place {
 		{"in_receipt_tx", "serve", "receipts and state together or not at all"},
 		{"after_receipt_commit", "serve", "the batch is submitted"},
 		{"after_lookup_before_receipt_tx", "serve", "the round of asking is made again"},
+		{"in_reclassify_page", "serve", "the page's events are still set aside: it is taken again from its beginning"},
 		{"in_audit_append", "serve", "the change and its entry together or not at all"},
 	}
 }

@@ -23,6 +23,8 @@ import (
 const (
 	statusHeader = "X-Demo-Status"
 	callerHeader = "X-Demo-Caller"
+	// A gateway in front of a bank says whose call it passes on.
+	forwardedHeader = "X-Forwarded-For"
 )
 
 // Market runs the banks' APIs and the traffic between them.
@@ -31,6 +33,7 @@ type Market struct {
 	log      zerolog.Logger
 	addr     string
 	calls    []ofb.Operation
+	open     []ofb.Operation  // open data: anybody may call
 	sides    map[string]*side // by tenant
 	partner  *http.Client     // calls our banks, and records nothing
 	listener net.Listener
@@ -56,7 +59,7 @@ func NewMarket(ctx context.Context, pool *pgxpool.Pool, addr string, rate float6
 	if err != nil {
 		return nil, err
 	}
-	m := &Market{pool: pool, log: log, calls: catalogue.Operations(ofb.Private), sides: map[string]*side{}, rate: rate,
+	m := &Market{pool: pool, log: log, calls: catalogue.Operations(ofb.Private), open: catalogue.Operations(ofb.OpenData), sides: map[string]*side{}, rate: rate,
 		changed: make(chan struct{}, 1), counts: map[string]int64{},
 		partner: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	if m.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
@@ -111,6 +114,11 @@ func (m *Market) routes() http.Handler {
 		for _, call := range m.calls {
 			api.HandleFunc(call.Method+" "+call.Template, answer)
 		}
+		if s.OpenData {
+			for _, call := range m.open {
+				api.HandleFunc(call.Method+" "+call.Template, answer)
+			}
+		}
 		api.HandleFunc("GET /internal/health", answer) // not the regulator's business
 		all.Handle("/"+name+"/", http.StripPrefix("/"+name, s.recorder.Server(capture.ServerOptions{Describe: s.asServer})(api)))
 	}
@@ -142,8 +150,12 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"data":{"answered":%q}}`, time.Now().UTC().Format(time.RFC3339Nano))
 }
 
-// asServer tells capture who called us.
+// asServer tells capture who called us: which institution, or of open data from
+// which address.
 func (s *side) asServer(c capture.Call) capture.Details {
+	if ip := c.Request.Header.Get(forwardedHeader); ip != "" {
+		return capture.Details{ServerOrgID: s.Organisation, AdditionalInfo: map[string]any{"clientIp": ip}}
+	}
 	return capture.Details{ServerOrgID: s.Organisation, ClientOrgID: c.Request.Header.Get(callerHeader)}
 }
 

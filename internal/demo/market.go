@@ -21,6 +21,7 @@ import (
 
 // Bank is one tenant of the demonstration.
 type Bank struct {
+	OpenData     bool // it also publishes open data
 	Tenant       string
 	Organisation string // as the simulator's directory knows it
 	Mode         string
@@ -29,13 +30,15 @@ type Bank struct {
 }
 
 // Banks are three that trade with each other: two that report at once and one
-// that reports at fixed times.
+// that reports at fixed times. That one also publishes open data: a report of it
+// that a kill leaves in doubt would wait for two persons, whom a demonstration does
+// not have, and what waits for its hour is in nobody's hand when things are killed.
 func Banks() []Bank {
 	ids := ofb.DefaultDirectory().Organisations
 	return []Bank{
 		{Tenant: "banco-araucaria", Organisation: ids[0].ID, Mode: "near_real_time", MaxAge: 2 * time.Second},
 		{Tenant: "banco-ipe", Organisation: ids[2].ID, Mode: "near_real_time", MaxAge: 3 * time.Second},
-		{Tenant: "cooperativa-jatoba", Organisation: ids[3].ID, Mode: "scheduled", MaxAge: time.Minute, Windows: []string{"03:00", "09:00", "15:00", "21:00"}},
+		{Tenant: "cooperativa-jatoba", Organisation: ids[3].ID, Mode: "scheduled", MaxAge: time.Minute, Windows: []string{"03:00", "09:00", "15:00", "21:00"}, OpenData: true},
 	}
 }
 

@@ -16,6 +16,7 @@ type Summary struct {
 	Relayed             int64            `json:"relayed"`  // messages in the streams, heartbeats too
 	Canaries            int64            `json:"canaries"` // heartbeats that arrived
 	Accepted            int64            `json:"accepted"`
+	AcceptedByAPI       map[string]int64 `json:"accepted_by_api"` // of the regulator; none: it went before a person
 	Ineligible          map[string]int64 `json:"ineligible"`
 	Quarantined         map[string]int64 `json:"quarantined"`
 	Batches             map[string]int64 `json:"batches"`
@@ -48,7 +49,9 @@ func (b Backlog) Done() bool { return b == Backlog{} }
 // The heartbeats of a machine are nobody's events.
 const sqlAppended = `SELECT count(*) FROM event_runtime.outbox WHERE event_type <> 'interaction.canary'`
 
-const sqlOutcomes = `SELECT outcome, count(*) FROM event_runtime.consumer_idempotency GROUP BY outcome`
+const sqlOutcomes = `SELECT outcome, count(*) FROM event_runtime.consumer_outcomes GROUP BY outcome`
+
+const sqlByAPI = `SELECT coalesce(api, 'none'), count(*) FROM event_runtime.consumer_outcomes WHERE outcome = 'accepted' GROUP BY 1`
 
 const sqlQuarantined = `SELECT reason, count(*) FROM event_runtime.quarantine GROUP BY reason`
 
@@ -65,8 +68,9 @@ SELECT count(*) FROM (SELECT FROM event_runtime.submission_receipts GROUP BY bat
 // ReadDatabase fills in what the database knows.
 func (s *Summary) ReadDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 	outcomes := map[string]int64{}
+	s.AcceptedByAPI = map[string]int64{}
 	s.Quarantined, s.Batches, s.Receipts, s.Ineligible = map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}
-	for sql, into := range map[string]map[string]int64{sqlOutcomes: outcomes, sqlQuarantined: s.Quarantined, sqlStates: s.Batches, sqlStatuses: s.Receipts} {
+	for sql, into := range map[string]map[string]int64{sqlOutcomes: outcomes, sqlByAPI: s.AcceptedByAPI, sqlQuarantined: s.Quarantined, sqlStates: s.Batches, sqlStatuses: s.Receipts} {
 		rows, err := pool.Query(ctx, sql)
 		if err != nil {
 			return fmt.Errorf("read summary: %w", err)

@@ -92,6 +92,8 @@ func (m *Market) something(ctx context.Context) {
 		m.event(ctx, bank.Bank)
 	case dice < 25:
 		m.isCalled(ctx, bank, ofb.Operation{Method: http.MethodGet, Template: "/internal/health"}, http.StatusOK, "unlisted")
+	case dice < 75:
+		m.isVisited(ctx)
 	case dice < 500:
 		m.isCalled(ctx, bank, m.calls[rand.IntN(len(m.calls))], status(), "server")
 	default:
@@ -118,12 +120,22 @@ func (m *Market) isCalled(ctx context.Context, bank *side, op ofb.Operation, sta
 	m.call(ctx, m.partner, bank.Tenant, Partner(), op, status, kind)
 }
 
+// isVisited is a call of open data: anybody's, so no institution's name is on it.
+func (m *Market) isVisited(ctx context.Context) {
+	for _, bank := range Banks() {
+		if bank.OpenData {
+			visitor := fmt.Sprintf("203.0.113.%d", 1+rand.IntN(254))
+			m.call(ctx, m.partner, bank.Tenant, "", m.open[rand.IntN(len(m.open))], status(), "open_data", forwardedHeader, visitor)
+		}
+	}
+}
+
 // calling is a call of one of our banks to a partner: a CLIENT report.
 func (m *Market) calling(ctx context.Context, bank *side, op ofb.Operation, status int, kind string) {
 	m.call(capture.WithEndpoint(ctx, op.Template), bank.client, "partner", bank.Organisation, op, status, kind)
 }
 
-func (m *Market) call(ctx context.Context, client *http.Client, callee, caller string, op ofb.Operation, status int, kind string) {
+func (m *Market) call(ctx context.Context, client *http.Client, callee, caller string, op ofb.Operation, status int, kind string, headers ...string) {
 	path := placeholder.ReplaceAllStringFunc(op.Template, func(string) string { return uuid.NewString() })
 	req, err := http.NewRequestWithContext(ctx, op.Method, "http://"+m.addr+"/"+callee+path, nil)
 	if err != nil {
@@ -132,6 +144,9 @@ func (m *Market) call(ctx context.Context, client *http.Client, callee, caller s
 	}
 	req.Header.Set(statusHeader, strconv.Itoa(status))
 	req.Header.Set(callerHeader, caller)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		m.count("failed")

@@ -111,6 +111,10 @@ func (d *Desk) policy(k LaneKey) flush.Policy {
 		return p
 	}
 	items, bytes := adapter.Limits(k.API)
+	if items == 0 { // a lane of a newer release: it stays until that one is back
+		p.Held = true
+		return p
+	}
 	p.MaxItems, p.MaxBytes = min(p.MaxItems, items), min(p.MaxBytes, int64(bytes))
 	p.Drain = snapshot.Drain()
 	return p

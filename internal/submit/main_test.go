@@ -4,6 +4,14 @@ import (
 	"testing"
 
 	"github.com/finnest/event-runtime/internal/testenv"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/sdk/metric"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+// Readings shows every instrument of this process.
+var Readings = metric.NewManualReader()
+
+func TestMain(m *testing.M) {
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(Readings)))
+	testenv.Main(m)
+}

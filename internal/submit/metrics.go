@@ -3,6 +3,7 @@ package submit
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/evidence"
@@ -17,6 +18,7 @@ type metrics struct {
 	took          metric.Float64Histogram
 	receipts      metric.Int64Counter
 	questions     metric.Int64Counter
+	doubt         atomic.Pointer[[]level] // nil: not read
 }
 
 func newMetrics() (*metrics, error) {

@@ -21,8 +21,13 @@ func (d *Desk) Reconcile(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- lease.Run(ctx, d.pool, lease.Job{Name: "reconcile", Owner: d.owner, TTL: d.ttl}, func(ctx context.Context, _ int64) error {
+			stop, err := d.metrics.exportDoubt()
+			if err != nil {
+				return err
+			}
+			defer stop()
 			return d.every(ctx, "reconcile.failed", func(ctx context.Context) error {
-				return errors.Join(d.giveUp(ctx), d.AskDue(ctx, limit))
+				return errors.Join(d.giveUp(ctx), d.AskDue(ctx, limit), d.readDoubt(ctx))
 			})
 		})
 	}()

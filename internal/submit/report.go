@@ -21,7 +21,8 @@ type Report struct {
 	Role          string   // CLIENT or SERVER
 	InteractionID event.ID // with Party and Role: what the regulator tells reports apart by
 	Deadline      time.Time
-	Bytes         int // about how long the item will be
+	Final         time.Time // when the regulator refuses it for its age; zero: never
+	Bytes         int       // about how long the item will be
 }
 
 // Ineligible says why an event is not reported. It is no failure: the event has

@@ -149,7 +149,12 @@ func (b *bench) seed() {
 
 // accept puts n calls where a consumer puts them: a consumer row each and one
 // chunk.
-func (b *bench) accept(n int) *bench {
+func (b *bench) accept(n int) *bench { b.t.Helper(); return b.take(n, ofb.Private) }
+
+// acceptOpen does so with calls of open data.
+func (b *bench) acceptOpen(n int) *bench { b.t.Helper(); return b.take(n, ofb.OpenData) }
+
+func (b *bench) take(n int, api string) *bench {
 	b.t.Helper()
 	at := b.clock.now()
 	var arrivals []submit.Arrival
@@ -164,6 +169,12 @@ func (b *bench) accept(n int) *bench {
 			} else {
 				payload["clientOrgId"], payload["serverOrgId"] = partner(), organisation()
 			}
+			key := &interaction
+			if api == ofb.OpenData {
+				role, key = "SERVER", nil
+				payload = map[string]any{"role": role, "fapiInteractionId": interaction.String(), "endpoint": "/open-banking/channels/v2/branches", "httpMethod": "GET", "statusCode": 200,
+					"timestamp": payload["timestamp"], "processTimespan": 12.5 + float64(len(b.events)), "serverOrgId": organisation(), "additionalInfo": map[string]string{"clientIp": "203.0.113.7"}}
+			}
 			ids, err := outbox.Append(b.t.Context(), tx, outbox.Event{TenantID: bank, Ecosystem: event.OFB, Type: event.InteractionCompleted, Payload: payload})
 			if err != nil {
 				return err
@@ -177,7 +188,7 @@ func (b *bench) accept(n int) *bench {
 				return err
 			}
 			_, err = tx.Exec(b.t.Context(), `INSERT INTO event_runtime.consumer_idempotency (tenant_id, recorded_on, event_id, consumer, outcome, payload_hash, api, interaction_id, organisation_id, role)
-				VALUES ($1, event_runtime.event_day($2), $2, 'pcm-ofb', 'accepted', sha256('x'), 'private', $3, $4, $5)`, bank, id, event.ID(interaction), party, role)
+				VALUES ($1, event_runtime.event_day($2), $2, 'pcm-ofb', 'accepted', sha256('x'), $6, $3, $4, $5)`, bank, id, key, party, role, api)
 			if err != nil {
 				return err
 			}
@@ -187,7 +198,7 @@ func (b *bench) accept(n int) *bench {
 				return err
 			}
 			b.events = append(b.events, id)
-			arrivals = append(arrivals, submit.Arrival{Tenant: bank, Ecosystem: event.OFB, EventID: id, Report: submit.Report{API: ofb.Private, Submitter: party, Party: party, Role: role,
+			arrivals = append(arrivals, submit.Arrival{Tenant: bank, Ecosystem: event.OFB, EventID: id, Report: submit.Report{API: api, Submitter: party, Party: party, Role: role,
 				InteractionID: event.ID(interaction), Deadline: ofb.Deadline(at), Bytes: 500}})
 		}
 		return submit.AddChunks(b.t.Context(), tx, at.Add(-time.Second), arrivals)

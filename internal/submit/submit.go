@@ -105,7 +105,8 @@ type Codec interface {
 	Pack(api string, items [][]byte) []byte
 	// Split finds the items in a body that Pack made.
 	Split(api string, body []byte) ([][]byte, error)
-	// Limits are the most items and bytes of one request.
+	// Limits are the most items and bytes of one request; none for an API that
+	// this release does not know.
 	Limits(api string) (items, bytes int)
 	// Class sorts a refused item by what must be done about it.
 	Class(r evidence.Receipt) string

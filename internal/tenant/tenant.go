@@ -163,6 +163,17 @@ func (s *Snapshot) Excluded(tenant, ecosystem, endpoint, method string, at time.
 	return "", false
 }
 
+// Rules lists the rules of an ecosystem, in their order.
+func (s *Snapshot) Rules(ecosystem string) []Rule {
+	var all []Rule
+	for _, r := range s.rules {
+		if r.Ecosystem == ecosystem {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // NewSnapshot is a snapshot of some tenants and nothing else.
 func NewSnapshot(tenants []Tenant) *Snapshot {
 	s := &Snapshot{tenants: map[string]Tenant{}}

@@ -123,6 +123,29 @@ func (b *batch) attempted() string {
 	return ""
 }
 
+// An unconfirmed batch is asked about, or waits for persons. One that does neither
+// would stay in doubt for ever.
+const sqlForgotten = `
+SELECT batch_id FROM event_runtime.export_batches WHERE state = 'submit_unconfirmed' AND ask_at IS NULL AND NOT needs_person LIMIT 100`
+
+const sqlPersons = `SELECT count(*) FROM event_runtime.export_batches WHERE state = 'submit_unconfirmed' AND needs_person`
+
+func (r *Report) doubt(ctx context.Context, tx pgx.Tx, _ Options) error {
+	if err := tx.QueryRow(ctx, sqlPersons).Scan(&r.Persons); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, sqlForgotten)
+	if err != nil {
+		return err
+	}
+	var batch event.ID
+	_, err = pgx.ForEachRow(rows, []any{&batch}, func() error {
+		r.broken("doubt", "batch "+batch.String(), "it is unconfirmed, but nobody is asked about it and it waits for no person")
+		return nil
+	})
+	return err
+}
+
 const sqlAnswers = `
 SELECT a.batch_id, a.attempt, a.late, a.raw, a.raw_sha256, array_agg(r.position ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL),
        array_agg(r.report_id ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL), array_agg(r.status ORDER BY r.position) FILTER (WHERE r.position IS NOT NULL)

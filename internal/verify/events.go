@@ -28,7 +28,7 @@ SELECT event_id, bool_or(place = 'outbox'), coalesce(bool_or(entitled), false), 
                       AND starts_with(o.event_type, e.family || '.') AND o.event_id >= e.since) AS entitled
       FROM event_runtime.outbox o WHERE recorded_on = @day AND ecosystem = @ecosystem
     UNION ALL
-    SELECT tenant_id, event_id, 'row', outcome, NULL, NULL FROM event_runtime.consumer_idempotency WHERE recorded_on = @day AND consumer = @consumer
+    SELECT tenant_id, event_id, 'row', outcome, NULL, NULL FROM event_runtime.consumer_outcomes WHERE recorded_on = @day AND consumer = @consumer
     UNION ALL
     SELECT coalesce(tenant_id, ''), event_id, 'quarantine', NULL, NULL, NULL FROM event_runtime.quarantine
      WHERE stage = 'ingest' AND consumer IN (@consumer, 'relay') AND recorded_on = @day AND event_id IS NOT NULL AND resolution IS DISTINCT FROM 'requeued'
@@ -93,7 +93,7 @@ func (r *Report) events(ctx context.Context, tx pgx.Tx, opt Options) error {
 
 // Two accepted events with one report key would be one report twice.
 const sqlKeys = `
-SELECT interaction_id, role, organisation_id, count(*) FROM event_runtime.consumer_idempotency
+SELECT interaction_id, role, organisation_id, count(*) FROM event_runtime.consumer_outcomes
  WHERE interaction_id IS NOT NULL AND outcome = 'accepted'
  GROUP BY interaction_id, role, organisation_id, tenant_id HAVING count(*) > 1 LIMIT 100`
 
@@ -116,7 +116,7 @@ const sqlRecount = `
 WITH recount AS (
   SELECT recorded_on AS day, tenant_id, consumer, count(*) FILTER (WHERE outcome = 'accepted') AS accepted,
          count(*) FILTER (WHERE outcome LIKE 'ineligible:%') AS ineligible, count(*) FILTER (WHERE outcome = 'canary') AS canary, 0::bigint AS quarantined
-    FROM event_runtime.consumer_idempotency WHERE (@day::date IS NULL OR recorded_on = @day) GROUP BY 1, 2, 3
+    FROM event_runtime.consumer_outcomes WHERE (@day::date IS NULL OR recorded_on = @day) GROUP BY 1, 2, 3
   UNION ALL
   SELECT recorded_on, tenant_id, consumer, 0, 0, 0, count(*) FROM event_runtime.quarantine
    WHERE stage = 'ingest' AND event_id IS NOT NULL AND tenant_id IS NOT NULL AND consumer <> 'relay' AND (@day::date IS NULL OR recorded_on = @day) GROUP BY 1, 2, 3),
@@ -164,6 +164,35 @@ func (r *Report) books(ctx context.Context, tx pgx.Tx, opt Options) error {
 		if d := books.Compare(running, recount); d != nil {
 			r.broken(string(d.Equation), fmt.Sprintf("%s of tenant %s at %s", day.Format(time.DateOnly), tenant, consumer), d.Detail)
 		}
+		return nil
+	})
+	return err
+}
+
+// A reclassification of what was not set aside, or was never there.
+const sqlUnfoundedAgain = `
+SELECT r.tenant_id, r.event_id, r.consumer, r.was FROM event_runtime.reclassifications r
+ WHERE NOT EXISTS (SELECT FROM event_runtime.consumer_idempotency k
+   WHERE k.recorded_on = r.recorded_on AND k.tenant_id = r.tenant_id AND k.event_id = r.event_id AND k.consumer = r.consumer AND k.outcome = r.was) LIMIT 100`
+
+const sqlReclassifiedCount = `SELECT count(*) FROM event_runtime.reclassifications`
+
+func (r *Report) reclassifications(ctx context.Context, tx pgx.Tx, _ Options) error {
+	var n int64
+	if err := tx.QueryRow(ctx, sqlReclassifiedCount).Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		r.Counted["reclassified"] = n
+	}
+	rows, err := tx.Query(ctx, sqlUnfoundedAgain)
+	if err != nil {
+		return err
+	}
+	var tenant, consumer, was string
+	var id event.ID
+	_, err = pgx.ForEachRow(rows, []any{&tenant, &id, &consumer, &was}, func() error {
+		r.broken("reclassified", fmt.Sprintf("event %s of tenant %s at %s", id, tenant, consumer), "it was classified again, but has no row that says "+was)
 		return nil
 	})
 	return err

@@ -40,9 +40,10 @@ type Report struct {
 	Exit       int              `json:"exit"`
 	Broken     []Finding        `json:"broken,omitempty"` // the first few, worst first
 	BrokenMore int              `json:"broken_more,omitempty"`
-	Pending    int64            `json:"pending"`   // events on their way
-	Conflicts  int64            `json:"conflicts"` // same id, other payload
-	Counted    map[string]int64 `json:"counted"`   // rows looked at, by kind
+	Pending    int64            `json:"pending"`      // events on their way
+	Conflicts  int64            `json:"conflicts"`    // same id, other payload
+	Persons    int64            `json:"needs_person"` // unconfirmed batches about which nobody can be asked any more: two persons decide
+	Counted    map[string]int64 `json:"counted"`      // rows looked at, by kind
 }
 
 // most findings that are kept: one is enough to know, a few help to understand.
@@ -89,8 +90,8 @@ var snapshot = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadO
 // look takes every step in tx.
 func look(ctx context.Context, tx pgx.Tx, opt Options) (*Report, error) {
 	r := newReport()
-	err := r.take(ctx, tx, opt, step{"events", r.events}, step{"keys", r.keys}, step{"books", r.books}, step{"batches", r.batches}, step{"receipts", r.receipts},
-		step{"inquiries", r.inquiries}, step{"audit", r.audit}, step{"conflicts", r.conflicts})
+	err := r.take(ctx, tx, opt, step{"events", r.events}, step{"keys", r.keys}, step{"books", r.books}, step{"reclassifications", r.reclassifications},
+		step{"batches", r.batches}, step{"doubt", r.doubt}, step{"receipts", r.receipts}, step{"inquiries", r.inquiries}, step{"audit", r.audit}, step{"conflicts", r.conflicts})
 	if err != nil {
 		return nil, err
 	}

@@ -128,6 +128,7 @@ func (w *world) batches() {
 	w.batch("posting", "posting", 1, "leaving")
 	w.batch("unconfirmed", "submit_unconfirmed", 1, "in_doubt")
 	w.answer("unconfirmed", "unknown")
+	w.exec(`UPDATE event_runtime.export_batches SET ask_at = $2 WHERE batch_id = $1`, w.id["unconfirmed"], w.at)
 	w.asked()
 }
 

@@ -21,6 +21,7 @@ type scene struct {
 	at      int            // instead of the nth time: for a point that counts bytes
 	between func(r *rig)   // after the kill, before the restart
 	doubt   bool           // the batch is given up, and cleared up by asking
+	again   bool           // events were set aside, and are classified again
 	sweeps  bool           // no message reaches the streams but by the sweeper
 }
 
@@ -49,6 +50,7 @@ func scenes() map[string]scene {
 		"in_receipt_tx":                    wire(true),
 		"after_receipt_commit":             {between: func(r *rig) { r.wantBatches("submitted", 1) }},
 		"after_lookup_before_receipt_tx":   {fault: simulator.LoseAnswer, between: func(r *rig) { r.wantBatches("submit_unconfirmed", 1) }},
+		"in_reclassify_page":               {again: true, between: (*rig).wantNothingReclassified},
 		"in_audit_append":                  {fault: simulator.LoseRequest, between: func(r *rig) { r.wantBatches("submit_unconfirmed", 1); r.wantLedger(0) }},
 	}
 }
@@ -87,6 +89,9 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 		r.wave(40)
 	default:
 		r.relay()
+		if s.again {
+			r.setSomeAside()
+		}
 		r.wave(40)
 		r.streamed()
 	}
@@ -110,6 +115,9 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 		first[0].Signal(terminate)
 		first[0].ExitedWith(0)
 		r.loseSlot()
+	}
+	if s.again {
+		r.setSomeAside()
 	}
 	r.wave(40)
 	r.crash(p, s, 1)
@@ -161,6 +169,9 @@ func (r *rig) restart(p crash.Place, s scene) {
 		r.relay()
 	} else {
 		r.serve()
+	}
+	if s.again {
+		r.wantReclassified()
 	}
 	r.quiescent()
 	r.oracle()

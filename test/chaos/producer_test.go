@@ -16,6 +16,7 @@ type fate string
 
 const (
 	reported   fate = "reported"
+	inDoubt    fate = "accepted, without a receipt" // it cannot be asked about: two persons decide
 	ineligible fate = "ineligible"
 	setAside   fate = "quarantined"
 )
@@ -30,6 +31,8 @@ type sent struct {
 	fate   fate
 	reason string // of what is not reported
 	key    key    // of what is
+	open   bool   // of open data: it has no key
+	stored bool   // the regulator has it although nobody here knows
 	maybe  bool   // the answer to its commit was lost: the outbox knows
 }
 
@@ -54,6 +57,22 @@ func (r *rig) call(b bank) (outbox.Event, *sent) {
 	}
 	s := &sent{id: outbox.NewID(), tenant: b.tenant, fate: reported, key: key{payload["role"].(string), own, interaction}}
 	return outbox.Event{ID: s.id, TenantID: b.tenant, Ecosystem: "ofb", Type: "interaction.completed", Source: "chaos", Payload: payload}, s
+}
+
+// caller is who asked for open data: its address may be in the outbox and in what is
+// sealed, and nowhere else.
+const caller = "203.0.113.77"
+
+// openCall is a call of open data, as its server captured it: nobody knows whose.
+func (r *rig) openCall(b bank) (outbox.Event, *sent) {
+	e, s := r.call(b)
+	e.Payload = map[string]any{
+		"role": "SERVER", "fapiInteractionId": uuid.NewString(), "endpoint": "/open-banking/opendata-loans/v1/personal-loans", "httpMethod": "GET", "statusCode": 200,
+		"timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), "processTimespan": 1 + float64(r.roll(1<<40))/(1<<20), // no two of them are the same report
+		"serverOrgId": b.organisations[0], "additionalInfo": map[string]any{"clientIp": caller},
+	}
+	s.key, s.open = key{}, true
+	return e, s
 }
 
 // unreportable is an event that no regulator wants to hear of.

@@ -2,9 +2,11 @@ package ofb
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/csv"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,6 +36,7 @@ type Endpoint struct {
 // Catalogue finds endpoints by template. Placeholders match whatever they are
 // called: a bank's own {id} is the platform's {accountId}.
 type Catalogue struct {
+	sum        [32]byte // of the file
 	byShape    map[string][]Endpoint
 	operations map[string][]Operation // in force, by API
 	count      int                    // templates in force
@@ -55,6 +58,18 @@ func shape(template string) string { return placeholder.ReplaceAllString(templat
 // DefaultCatalogue is the one this release was built with.
 func DefaultCatalogue() (*Catalogue, error) { return ParseCatalogue(endpointsCSV) }
 
+// openCatalogue is the one in a file, or this release's where there is none.
+func openCatalogue(path string) (*Catalogue, error) {
+	if path == "" {
+		return DefaultCatalogue()
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint catalogue: %w", err)
+	}
+	return ParseCatalogue(file)
+}
+
 // ParseCatalogue reads a catalogue file. A row that it cannot understand is an
 // error that names its line: a silent gap would be a missing report.
 func ParseCatalogue(file []byte) (*Catalogue, error) {
@@ -74,7 +89,7 @@ func ParseCatalogue(file []byte) (*Catalogue, error) {
 			return nil, fmt.Errorf("endpoint catalogue: column %s is missing", name)
 		}
 	}
-	c := &Catalogue{byShape: map[string][]Endpoint{}, operations: map[string][]Operation{}}
+	c := &Catalogue{sum: sha256.Sum256(file), byShape: map[string][]Endpoint{}, operations: map[string][]Operation{}}
 	for n, row := range rows[1:] {
 		e, err := parseEndpoint(func(name string) string { return strings.TrimSpace(row[column[name]]) })
 		if err != nil {

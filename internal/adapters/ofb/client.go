@@ -18,13 +18,20 @@ import (
 	"github.com/finnest/event-runtime/internal/submit"
 )
 
-const (
-	reportPath      = "/report-api/v1/private/report"
-	mostAnswerBytes = 16 << 20
-)
+// reportPaths is where the reports of each API go.
+var reportPaths = map[string]string{
+	Private:  "/report-api/v1/private/report",
+	OpenData: "/report-api/v1/opendata/report",
+}
+
+const mostAnswerBytes = 16 << 20
 
 // Submit posts b once, over a connection of its own.
 func (a *Adapter) Submit(ctx context.Context, b submit.Batch) submit.Outcome {
+	path, known := reportPaths[b.API]
+	if !known {
+		return never(submit.LocalFault, fmt.Errorf("this release does not report to %s", b.API))
+	}
 	items, err := a.Split(b.API, b.Body)
 	if err != nil {
 		return never(submit.LocalFault, err)
@@ -37,7 +44,7 @@ func (a *Adapter) Submit(ctx context.Context, b submit.Batch) submit.Outcome {
 	if err != nil {
 		return never(submit.TokenFailed, err)
 	}
-	return a.exchange(ctx, b, items, token)
+	return a.exchange(ctx, b, path, items, token)
 }
 
 func never(code submit.Code, err error) submit.Outcome {
@@ -49,7 +56,7 @@ var errTooLate = errors.New("the time to begin has passed")
 // exchange writes the request and reads the answer. What makes the difference
 // is whether the headers were handed to the connection: before that nothing can
 // have been processed, after that everything may have been.
-func (a *Adapter) exchange(ctx context.Context, b submit.Batch, items [][]byte, token string) submit.Outcome {
+func (a *Adapter) exchange(ctx context.Context, b submit.Batch, path string, items [][]byte, token string) submit.Outcome {
 	var began atomic.Bool
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -71,7 +78,7 @@ func (a *Adapter) exchange(ctx context.Context, b submit.Batch, items [][]byte, 
 	})
 	// A plain reader in a NopCloser: no GetBody, so the transport cannot send it
 	// twice.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url(reportPath), io.NopCloser(bytes.NewReader(b.Body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url(path), io.NopCloser(bytes.NewReader(b.Body)))
 	if err != nil {
 		return never(submit.LocalFault, err)
 	}

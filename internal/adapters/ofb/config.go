@@ -19,8 +19,10 @@ import (
 type Config struct {
 	AuthURL   string        `env:"AUTH_URL, default=https://auth.pcm.sandbox.openfinancebrasil.org.br"`
 	APIURL    string        `env:"API_URL, default=https://api.pcm.sandbox.openfinancebrasil.org.br"`
-	CAFile    string        `env:"CA_FILE"`   // PEM; empty: the system's
-	ProxyURL  string        `env:"PROXY_URL"` // empty: none, whatever the environment says
+	CAFile    string        `env:"CA_FILE"`                        // PEM; empty: the system's
+	Catalogue string        `env:"CATALOGUE_FILE"`                 // endpoints.csv; empty: the one built in
+	APIs      []string      `env:"APIS, default=private,opendata"` // that are reported to
+	ProxyURL  string        `env:"PROXY_URL"`                      // empty: none, whatever the environment says
 	Connect   time.Duration `env:"CONNECT_TIMEOUT, default=5s"`
 	Handshake time.Duration `env:"HANDSHAKE_TIMEOUT, default=5s"`
 	Lookup    time.Duration `env:"LOOKUP_TIMEOUT, default=10s"`
@@ -30,6 +32,7 @@ type Config struct {
 type Adapter struct {
 	cfg       Config
 	catalogue *Catalogue
+	apis      map[string]bool // that are reported to
 	tenants   func() *tenant.Snapshot
 	now       func() time.Time
 	log       zerolog.Logger
@@ -50,7 +53,11 @@ type holder struct {
 
 // New checks the configuration; it connects to nothing.
 func New(cfg Config, tenants func() *tenant.Snapshot, now func() time.Time, log zerolog.Logger) (*Adapter, error) {
-	catalogue, err := DefaultCatalogue()
+	catalogue, err := openCatalogue(cfg.Catalogue)
+	if err != nil {
+		return nil, fmt.Errorf("OFB_CATALOGUE_FILE: %w", err)
+	}
+	apis, err := enabled(cfg.APIs)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +70,7 @@ func New(cfg Config, tenants func() *tenant.Snapshot, now func() time.Time, log 
 			return nil, fmt.Errorf("%s: want https://host without user and query", name)
 		}
 	}
-	a := &Adapter{cfg: cfg, catalogue: catalogue, tenants: tenants, now: now, log: log, metrics: m, tokens: map[holder]*tokens{}}
+	a := &Adapter{cfg: cfg, catalogue: catalogue, apis: apis, tenants: tenants, now: now, log: log, metrics: m, tokens: map[holder]*tokens{}}
 	roots, err := credential.Pool(cfg.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("OFB_CA_FILE: %w", err)
@@ -75,6 +82,31 @@ func New(cfg Config, tenants func() *tenant.Snapshot, now func() time.Time, log 
 	}
 	a.lookups, err = newClient(cfg, secure, false)
 	return a, err
+}
+
+// CheckAPIs says what is wrong with names of APIs, or "".
+func CheckAPIs(names []string) string {
+	for _, name := range names {
+		if reportPaths[name] == "" {
+			return fmt.Sprintf("%q cannot be reported to; want %s, %s or both", name, Private, OpenData)
+		}
+	}
+	return ""
+}
+
+// enabled are the APIs that events are reported to; none named are all.
+func enabled(names []string) (map[string]bool, error) {
+	if why := CheckAPIs(names); why != "" {
+		return nil, fmt.Errorf("OFB_APIS: %s", why)
+	}
+	if len(names) == 0 {
+		names = []string{Private, OpenData}
+	}
+	on := map[string]bool{}
+	for _, name := range names {
+		on[name] = true
+	}
+	return on, nil
 }
 
 // newClient is an HTTP/1.1 client that does nothing by itself: no redirects, no

@@ -13,5 +13,7 @@
 // State:   one token an organisation.
 // Failure: outcomes of submit; see docs/outcomes.md.
 //
-// Private reports only so far: other APIs are ineligible:api_not_enabled.
+// Private reports and reports of open data (Config.APIs) so far: what belongs to
+// another API is ineligible:api_not_enabled. Of open data only the server reports,
+// nothing pairs it, and nothing can be asked about it.
 package ofb

@@ -13,7 +13,8 @@ import (
 	"github.com/finnest/event-runtime/internal/submit"
 )
 
-// CanAsk reports APIs whose reports can be looked up.
+// CanAsk reports APIs whose reports can be looked up. Of open data nothing can:
+// its reports have no id that a question could name.
 func (a *Adapter) CanAsk(api string) bool { return api == Private }
 
 const mostLookupBytes = 1 << 20
@@ -52,7 +53,7 @@ func (a *Adapter) Ask(ctx context.Context, q submit.Question) submit.Found {
 }
 
 func (a *Adapter) lookup(ctx context.Context, id, token string) (evidence.Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(reportPath+"/"+url.PathEscape(id)), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(reportPaths[Private]+"/"+url.PathEscape(id)), nil)
 	if err != nil {
 		return evidence.Answer{}, err
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// The limits of a private report request. The manual writes "10Mb" and no more.
+// The limits of a report request. The manual writes "10Mb" and no more; of open
+// data it says only that the server has a limit.
 const (
 	maxBody  = 10 << 20
 	maxItems = 5000
@@ -21,6 +22,7 @@ const (
 
 // batch is a request that may be looked into item by item.
 type batch struct {
+	api    string
 	caller claims
 	items  []value
 	sum    [32]byte

@@ -29,6 +29,7 @@ type arrival struct {
 	role        role
 	state       state
 	later       bool // to be discarded when processed
+	open        bool // of open data
 }
 
 const none = int32(-1)
@@ -94,6 +95,7 @@ func (n *names) org(id uuid.UUID) uint16 {
 
 // request is one POST as the ledger remembers it.
 type request struct {
+	open     bool // of open data
 	number   uint64
 	at       int64
 	org      uint16

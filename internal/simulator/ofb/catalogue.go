@@ -27,7 +27,7 @@ type listing struct {
 // oldestList is the version whose templates have no known first day.
 const oldestList = "v1.03"
 
-// readCatalogue keeps the rows of one API: "private", later "opendata".
+// readCatalogue keeps the rows of one API.
 func readCatalogue(raw []byte, api string) (catalogue, error) {
 	rows, err := csv.NewReader(bytes.NewReader(raw)).ReadAll()
 	if err != nil {

@@ -76,7 +76,7 @@ func (c Counterparty) mode(seed uint64, interaction uuid.UUID) Mode {
 
 // reflection is what the other side of e reports, and how long after e.
 func (c Counterparty) reflection(e entry, sender uuid.UUID, reg *registry, seed uint64) (entry, time.Duration, bool) {
-	if e.state != accepted && (e.state != notStored || !c.EvenIfLost) || e.role == noRole {
+	if e.open || e.state != accepted && (e.state != notStored || !c.EvenIfLost) || e.role == noRole {
 		return entry{}, 0, false
 	}
 	m := entry{report: e.report, state: accepted}

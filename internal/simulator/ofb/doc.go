@@ -1,5 +1,6 @@
 // Package ofb simulates the regulator of Open Finance Brasil: the Plataforma de
-// Coleta de Métricas (PCM), release 2026C, as far as tokens and private reports go.
+// Coleta de Métricas (PCM), release 2026C, as far as tokens, private reports and
+// reports of open data go.
 //
 // It is built to be disagreed with. It imports nothing of the adapter that talks
 // to it, judges items by its own rules and by the official OpenAPI document, and

@@ -16,6 +16,9 @@ func (j *journal) request(r *record) error {
 	b = strconv.AppendInt(b, millis(r.at), 10)
 	b = append(b, `,"organisation":`...)
 	b = appendID(b, r.org)
+	if r.api != apiPrivate { // what an older journal does not say either
+		b = appendJSONString(append(b, `,"api":`...), r.api)
+	}
 	b = append(b, `,"http":`...)
 	b = strconv.AppendInt(b, int64(r.http), 10)
 	b = append(b, `,"fault":"`...)

@@ -66,8 +66,9 @@ const (
 // Fault is one order to fail. An exchange meets at most one fault: the oldest that
 // wants it.
 type Fault struct {
-	ID           string  `json:"id,omitempty"` // given by the simulator
-	Operation    string  `json:"operation"`    // report, lookup, token
+	ID           string  `json:"id,omitempty"`  // given by the simulator
+	Operation    string  `json:"operation"`     // report, lookup, token
+	API          string  `json:"api,omitempty"` // report: private or opendata; empty: either
 	Organisation string  `json:"organisation,omitempty"`
 	Kind         Kind    `json:"kind"`
 	Times        int     `json:"times,omitempty"`       // hits, then spent; 0: until deleted
@@ -112,6 +113,8 @@ func (f Fault) validate() error {
 	switch kinds := kindsOf[f.Operation]; {
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("operation %q has no fault %q", f.Operation, f.Kind)
+	case f.API != "" && (f.Operation != OnReport || f.API != apiPrivate && f.API != apiOpenData):
+		return fmt.Errorf("operation %q has no api %q", f.Operation, f.API)
 	case f.When != "" && f.When != "before" && f.When != "after":
 		return fmt.Errorf("when is before or after, not %q", f.When)
 	case f.Kind == Status && (f.Code < 200 || f.Code > 599), f.Kind == ForeignBody && f.Code != 0 && (f.Code < 200 || f.Code > 599):

@@ -298,7 +298,7 @@ func TestFaultsAreChosen(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range n {
-			if s.match(OnReport, uuid.MustParse(araucaria)) != nil {
+			if s.match(OnReport, "", uuid.MustParse(araucaria)) != nil {
 				list = append(list, i)
 			}
 		}

@@ -59,11 +59,12 @@ func (s *faults) forgetSpent() {
 }
 
 // match gives the exchange to the oldest fault that wants it; nil where none does.
-func (s *faults) match(operation string, org uuid.UUID) *Fault {
+// api is of a report only.
+func (s *faults) match(operation, api string, org uuid.UUID) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range s.list {
-		if o.Spent || o.Operation != operation || o.Organisation != "" && !strings.EqualFold(o.Organisation, org.String()) {
+		if o.Spent || o.Operation != operation || o.API != "" && o.API != api || o.Organisation != "" && !strings.EqualFold(o.Organisation, org.String()) {
 			continue
 		}
 		if o.hit() {

@@ -54,7 +54,7 @@ func FuzzItem(f *testing.F) {
 			return
 		}
 		if _, second := both.judge(v, caller, epoch); second != "" {
-			t.Errorf("the own rules accept what the official document refuses: %s\n%v", raw, both.official.accepts(raw, read.role))
+			t.Errorf("the own rules accept what the official document refuses: %s\n%v", raw, both.official.accepts(raw, read))
 		}
 		if read.interaction == uuid.Nil || read.party() == uuid.Nil || read.endpoint == "" || read.method == "" || read.timestamp.IsZero() {
 			t.Errorf("accepted without all that pairing needs: %+v", read)

@@ -36,9 +36,10 @@ type Totals struct {
 // the report speaks, or the sender where that cannot be read: so a copy that was sent
 // with the token of another member of the conglomerate is still a copy.
 type KeyRow struct {
+	API               string       `json:"api"`
 	Role              string       `json:"role"`
 	Organisation      string       `json:"organisation"`
-	FapiInteractionID string       `json:"fapiInteractionId"`
+	FapiInteractionID string       `json:"fapiInteractionId"` // of open data: made of all that the report says
 	Arrived           int          `json:"arrived"`
 	Stored            int          `json:"stored"`
 	Arrivals          []ArrivalRow `json:"arrivals"`
@@ -60,6 +61,7 @@ type ArrivalRow struct {
 // RequestRow is one POST.
 type RequestRow struct {
 	Number       uint64    `json:"number"`
+	API          string    `json:"api"`
 	Time         time.Time `json:"time"`
 	Organisation string    `json:"organisation"`
 	Items        int       `json:"items"`

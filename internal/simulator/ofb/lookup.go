@@ -26,7 +26,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	s.lookups.Add(1)
-	f := s.faults.match(OnLookup, caller.Organisation)
+	f := s.faults.match(OnLookup, "", caller.Organisation)
 	if f.is(Revoke) {
 		s.tokens.revoke(caller.ID)
 	}
@@ -113,7 +113,7 @@ func (s *store) lookup(interaction uuid.UUID, side func(c, v uuid.UUID, r role) 
 
 func (s *store) visible(a *arrival) bool {
 	switch {
-	case a.state == notStored:
+	case a.state == notStored, a.open:
 		return false
 	case a.state == discarded && !a.later && !s.showDiscarded:
 		return false

@@ -21,6 +21,7 @@ const (
 	msgTimestamp       = "Invalid format: timestamp: Invalid date"
 	msgTooOld          = "Validation error: Report is too old"
 	msgFuture          = "Invalid value: timestamp must not be in the future"
+	msgClientIP        = "Invalid format: additionalInfo.clientIp: Invalid ip"
 	msgClientUnknown   = "invalid value: Client organization ID not in directory"
 	msgServerUnknown   = "invalid value: Server organization ID not in directory"
 	msgNotClient       = "Requester id mismatch with clientOrgId"

@@ -51,7 +51,7 @@ func relax(request *openapi3.Schema) {
 
 // official is the second opinion on an item that the own rules accepted.
 type official struct {
-	client, server *openapi3.Schema
+	client, server, open *openapi3.Schema
 }
 
 func newOfficial() (*official, error) {
@@ -62,18 +62,23 @@ func newOfficial() (*official, error) {
 	return &official{
 		client: doc.Components.Schemas["ClientReportRequest"].Value,
 		server: doc.Components.Schemas["ServerReportRequest"].Value,
+		open:   doc.Components.Schemas["OpendataReportRequest"].Value,
 	}, nil
 }
 
-// accepts asks the schema of the role, not the document's oneOf: the server schema
+// accepts asks the schema of the API and role, not the document's oneOf: the server schema
 // allows further keys, so every client report matches both and oneOf refuses it.
-func (o *official) accepts(item []byte, side role) error {
+func (o *official) accepts(item []byte, r report) error {
 	var v any
 	if err := json.Unmarshal(item, &v); err != nil {
 		return err
 	}
-	if side == client {
+	switch {
+	case r.open:
+		return o.open.VisitJSON(v)
+	case r.role == client:
 		return o.client.VisitJSON(v)
+	default:
+		return o.server.VisitJSON(v)
 	}
-	return o.server.VisitJSON(v)
 }

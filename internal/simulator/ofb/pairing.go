@@ -18,6 +18,10 @@ func (s *store) process(i int32, due int64) {
 		s.discardLater(a, due)
 		return
 	}
+	if a.open {
+		s.move(a, single, due)
+		return
+	}
 	j, found := s.counterpart(a)
 	if !found {
 		s.move(a, unpaired, due)

@@ -4,11 +4,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/google/uuid"
 )
 
-// post takes a batch of private reports: judge, store, answer. Record, then answer.
-func (s *Server) post(w http.ResponseWriter, r *http.Request) {
+// post takes a batch of reports for one of the APIs: judge, store, answer. Record,
+// then answer.
+func (s *Server) post(w http.ResponseWriter, r *http.Request, api string) {
 	b, refusal, err := s.receive(r)
+	b.api = api
 	switch {
 	case err != nil:
 		panic(http.ErrAbortHandler)
@@ -16,7 +20,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, b, refusal)
 		return
 	}
-	f := s.faults.match(OnReport, b.caller.Organisation)
+	f := s.faults.match(OnReport, api, b.caller.Organisation)
 	if f.is(Revoke) {
 		s.tokens.revoke(b.caller.ID)
 	}
@@ -41,7 +45,7 @@ func (s *Server) respond(w http.ResponseWriter, a *answer, f *Fault, number uint
 // refuse counts a request that was not looked into, and answers it all the same when
 // the journal is full.
 func (s *Server) refuse(w http.ResponseWriter, b batch, refusal *answer) {
-	rec := record{org: b.caller.Organisation, http: refusal.status, sum: b.sum}
+	rec := record{org: b.caller.Organisation, api: b.api, http: refusal.status, sum: b.sum}
 	if s.store.record(&rec) != nil {
 		s.deliver(w, refusal, nil)
 		return
@@ -62,11 +66,11 @@ func (s *Server) delay(f *Fault, at string) {
 
 // judged is the record of a batch: what the rules say, and what the fault makes of it.
 func (s *Server) judged(b batch, f *Fault) record {
-	rec := record{org: b.caller.Organisation, http: unplanned, fault: f.name(), sum: b.sum, items: make([]entry, len(b.items))}
+	rec := record{org: b.caller.Organisation, api: b.api, http: unplanned, fault: f.name(), sum: b.sum, items: make([]entry, len(b.items))}
 	now := s.clock.now()
 	for i, item := range b.items {
 		e := &rec.items[i]
-		e.report, e.message = s.rules.judge(item, b.caller.Organisation, now)
+		e.report, e.message = s.rulesOf(b.api)(item, b.caller.Organisation, now)
 		if e.message != "" {
 			e.state = discarded
 		}
@@ -79,6 +83,14 @@ func (s *Server) judged(b batch, f *Fault) record {
 		rec.http = f.code()
 	}
 	return rec
+}
+
+// rulesOf are the rules for items of an API.
+func (s *Server) rulesOf(api string) func(value, uuid.UUID, time.Time) (report, string) {
+	if api == apiOpenData {
+		return s.rules.judgeOpen
+	}
+	return s.rules.judge
 }
 
 // twist changes the fate of one item as the faults of the platform order.

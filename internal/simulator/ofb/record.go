@@ -13,6 +13,7 @@ type record struct {
 	number uint64
 	at     time.Time
 	org    uuid.UUID
+	api    string
 	http   int // planned answer; unplanned: what the items deserve; 0: none
 	fault  string
 	sum    [32]byte

@@ -39,7 +39,7 @@ func (s *store) reload(line []byte) error {
 		return errors.New("not a JSON object")
 	}
 	v, _ := first(line)
-	var r record
+	r := record{api: apiPrivate}
 	var d decoder
 	v.members(func(name []byte, v value) {
 		switch string(name) {
@@ -51,6 +51,8 @@ func (s *store) reload(line []byte) error {
 			r.at = fromMillis(d.integer(v))
 		case "organisation":
 			r.org = d.id(v)
+		case "api":
+			r.api = string(d.text(v))
 		case "http":
 			r.http = int(d.integer(v))
 		case "fault":

@@ -34,6 +34,7 @@ func roleOf(s []byte) role {
 // report is what pairing, the ledger and the receipt need of an item. A field of a
 // discarded item is zero where the item did not say it in a way that can be read.
 type report struct {
+	open        bool // of open data: no other side, and nothing that the platform tells it apart by
 	role        role
 	interaction uuid.UUID
 	client      uuid.UUID // zero when the directory does not know it, as is server

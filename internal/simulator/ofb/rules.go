@@ -9,7 +9,8 @@ import (
 // rules decide what happens to one item. They hold no state and read no clock.
 type rules struct {
 	registry  *registry
-	catalogue catalogue
+	catalogue catalogue // of private reports
+	open      catalogue // of open data
 	lenient   bool
 	official  *official // nil: own rules only
 }
@@ -26,7 +27,7 @@ func (r *rules) judge(item value, caller uuid.UUID, now time.Time) (report, stri
 	c.interactionPresent()
 	c.parties()
 	c.report.raw = item.raw
-	if len(c.faults) == 0 && r.official != nil && r.official.accepts(item.raw, c.report.role) != nil {
+	if len(c.faults) == 0 && r.official != nil && r.official.accepts(item.raw, c.report) != nil {
 		c.fault(msgUnmapped) // the own rules have a gap here; the caller learns as little as from PCM
 	}
 	return c.report, joinMessages(c.faults)

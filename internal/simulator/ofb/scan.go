@@ -77,7 +77,7 @@ func (s *store) firstOfKey(i int32) bool {
 
 func (s *store) keyRow(i int32) KeyRow {
 	a := s.arrivals.at(i)
-	k := KeyRow{Role: a.role.String(), Organisation: s.names.list[a.party]}
+	k := KeyRow{API: apiName(a.open), Role: a.role.String(), Organisation: s.names.list[a.party]}
 	if a.interaction != uuid.Nil {
 		k.FapiInteractionID = a.interaction.String()
 	}
@@ -125,7 +125,7 @@ func (s *store) requestRows(from int) (rows []RequestRow, more bool) {
 	to := min(from+scanSize, len(s.requests))
 	for _, r := range s.requests[from:to] {
 		rows = append(rows, RequestRow{
-			Number: r.number, Time: fromMillis(r.at), Organisation: s.names.list[r.org], Items: int(r.items),
+			Number: r.number, API: apiName(r.open), Time: fromMillis(r.at), Organisation: s.names.list[r.org], Items: int(r.items),
 			HTTPStatus: int(r.http), Answered: r.answered, Fault: s.names.list[r.fault],
 			BodySHA256: hex.EncodeToString(r.sum[:]),
 		})

@@ -46,7 +46,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("simulator of OFB: %w", err)
 	}
 	setDefault(&cfg.Seed, rand.Uint64())
-	list, err := readCatalogue(endpointsCSV, "private")
+	list, err := readCatalogue(endpointsCSV, apiPrivate)
+	if err != nil {
+		return nil, err
+	}
+	open, err := readCatalogue(endpointsCSV, apiOpenData)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +58,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, clock: newClock(cfg.Now), registry: newRegistry(cfg.Directory), limiter: newLimiter(cfg.RatePerSecond),
 		faults: &faults{seed: cfg.Seed}, ready: make(chan struct{}), closing: make(chan struct{}),
 	}
-	s.rules = &rules{registry: s.registry, catalogue: list, lenient: cfg.LenientTimestamps}
+	s.rules = &rules{registry: s.registry, catalogue: list, open: open, lenient: cfg.LenientTimestamps}
 	if !cfg.SkipOpenAPI {
 		if s.rules.official, err = newOfficial(); err != nil {
 			return nil, err
@@ -131,14 +135,22 @@ func (s *Server) Tick() {
 
 // apiRoutes serves the report listener.
 func (s *Server) apiRoutes(w http.ResponseWriter, r *http.Request) {
-	const reports = "/report-api/v1/private/report"
+	const reports, openData = "/report-api/v1/private/report", "/report-api/v1/opendata/report"
+	if path := strings.TrimSuffix(r.URL.Path, "/"); path == openData {
+		if r.Method != http.MethodPost { // nothing of it can be looked up
+			s.deliver(w, own(http.StatusMethodNotAllowed).with("Allow", http.MethodPost), nil)
+			return
+		}
+		s.post(w, r, apiOpenData)
+		return
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, reports)
 	id, isLookup := strings.CutPrefix(rest, "/")
 	switch {
 	case !ok || rest != "" && !isLookup || strings.Contains(id, "/"):
 		s.deliver(w, own(http.StatusNotFound), nil)
 	case id == "" && r.Method == http.MethodPost:
-		s.post(w, r)
+		s.post(w, r, apiPrivate)
 	case id == "":
 		s.deliver(w, own(http.StatusMethodNotAllowed).with("Allow", http.MethodPost), nil)
 	case r.Method == http.MethodGet:

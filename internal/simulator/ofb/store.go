@@ -93,10 +93,10 @@ func (s *store) record(r *record) error {
 // keep takes a journaled request into memory; reloading goes the same way.
 func (s *store) keep(r *record) {
 	s.number = max(s.number, r.number)
-	q := int32(len(s.requests))
+	q, open := int32(len(s.requests)), r.api == apiOpenData
 	s.requests = append(s.requests, request{
 		number: r.number, at: millis(r.at), org: s.names.org(r.org), http: uint16(r.http),
-		items: uint32(len(r.items)), fault: s.names.of(r.fault), sum: r.sum,
+		items: uint32(len(r.items)), open: open, fault: s.names.of(r.fault), sum: r.sum,
 	})
 	s.open[r.number] = q
 	s.unanswered++
@@ -104,7 +104,7 @@ func (s *store) keep(r *record) {
 		s.refused[r.http]++
 	}
 	for _, e := range r.items {
-		e.at = r.at
+		e.at, e.open = r.at, open
 		s.add(e, r.org, q)
 	}
 	for _, e := range r.others {
@@ -121,7 +121,7 @@ func (s *store) add(e entry, sender uuid.UUID, q int32) {
 		id: e.id, interaction: e.interaction, timestamp: millis(e.timestamp), at: millis(e.at), updated: millis(e.at),
 		timespan: e.timespan, next: none, partner: none, request: q, status: uint16(e.status),
 		client: s.names.org(e.client), server: s.names.org(e.server), party: s.names.org(party),
-		endpoint: s.names.of(e.endpoint), method: methodNumber(e.method), role: e.role, state: e.state, later: e.later,
+		endpoint: s.names.of(e.endpoint), method: methodNumber(e.method), role: e.role, state: e.state, later: e.later, open: e.open,
 	}
 	a.due = a.at + (s.visibility + s.pairing).Milliseconds()
 	i := s.arrivals.add(a)

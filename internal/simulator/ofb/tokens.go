@@ -48,7 +48,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, fresh bool) {
 		return
 	}
 	clientID, grantType := credentials(r)
-	f := s.faults.match(OnToken, org)
+	f := s.faults.match(OnToken, "", org)
 	s.grants.Add(1)
 	s.delay(f, "before")
 	var a *answer
