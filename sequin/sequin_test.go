@@ -39,7 +39,7 @@ func TestNamesExist(t *testing.T) {
 			schema, table, _ := strings.Cut(name, ".")
 			exists("table "+name, `select exists (select from pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3)`, d.Publication.Name, schema, table)
 			exists("SELECT on "+name, `select has_table_privilege('runtime_relay', $1, 'SELECT')`, name)
-			for _, column := range columnsOf(sequin.NATS) {
+			for _, column := range sequin.Columns(sequin.NATS) {
 				exists("column "+column, `select exists (select from information_schema.columns where table_schema = $1 and table_name = $2 and column_name = $3)`, schema, table, column)
 			}
 		}
@@ -50,27 +50,9 @@ func TestNamesExist(t *testing.T) {
 	exists("role", `select rolreplication and rolbypassrls and not rolsuper from pg_roles where rolname = 'runtime_relay'`)
 }
 
-// columnsOf finds what the code of the file reads: record["…"].
-func columnsOf(text []byte) []string {
-	seen := map[string]bool{}
-	var all []string
-	for rest := string(text); ; {
-		_, after, ok := strings.Cut(rest, `record["`)
-		if !ok {
-			return all
-		}
-		name, _, _ := strings.Cut(after, `"]`)
-		if !seen[name] {
-			seen[name] = true
-			all = append(all, name)
-		}
-		rest = after
-	}
-}
-
 func TestColumnsOf(t *testing.T) {
 	t.Parallel()
-	got := strings.Join(columnsOf(sequin.NATS), " ")
+	got := strings.Join(sequin.Columns(sequin.NATS), " ")
 	if want := "tenant_id ecosystem event_type event_id traceparent"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

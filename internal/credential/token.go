@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// leastToken is how many bytes a token has that cannot be guessed. An empty file
+// LeastToken is how many bytes a token has that cannot be guessed. An empty file
 // is no token.
-const leastToken = 32
+const LeastToken = 32
 
 var errShort = errors.New("the token is shorter than 32 bytes")
 
@@ -19,7 +19,7 @@ func Token(ref string) (sum [sha256.Size]byte, err error) {
 	if err != nil {
 		return sum, err
 	}
-	if text = bytes.TrimSpace(text); len(text) < leastToken {
+	if text = bytes.TrimSpace(text); len(text) < LeastToken {
 		return sum, errShort
 	}
 	return sha256.Sum256(text), nil
