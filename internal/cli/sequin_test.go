@@ -54,7 +54,7 @@ func TestSequinCheckAnswersWithItsExitStatus(t *testing.T) {
 		"a database that is away":       {[]string{bad, "--database-url", "postgres://x@127.0.0.1:1/x"}, 2, "sinks[0].actions", "database: "},
 		"no token for the server":       {[]string{good, "--sequin-url", nobody.URL}, 2, "", "SEQUIN_API_TOKEN: the variable is not set"},
 		"a token in place of reference": {[]string{good, "--sequin-url", nobody.URL, "--sequin-token", "hunter2"}, 2, "", "--sequin-token: credential: a reference begins with"},
-		"a server that is none":         {[]string{good, "--sequin-url", nobody.URL, "--sequin-token", "env:BRIDGE_TOKEN"}, 2, "/health", "404 to /api/config/export"},
+		"a server that is none":         {[]string{good, "--sequin-url", nobody.URL, "--sequin-token", "env:BRIDGE_TOKEN"}, 2, "/health", "404 for /api/config/export"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"sequin", "check"}, tc.args...)

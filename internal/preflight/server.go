@@ -87,7 +87,7 @@ func (r *running) get(path string, into any) (status int, err error) {
 		return res.StatusCode, nil
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return res.StatusCode, fmt.Errorf("Sequin's answer to %s is not what it is documented to be", path)
+		return res.StatusCode, fmt.Errorf("the answer to %s is not what it is documented to be", path)
 	}
 	return res.StatusCode, nil
 }
@@ -98,9 +98,9 @@ func (r *running) must(path string, into any) error {
 	case err != nil:
 		return err
 	case status == http.StatusUnauthorized:
-		return errors.New("Sequin does not know the token: give --sequin-token one of its api_tokens")
+		return errors.New("the token is not known to Sequin: give --sequin-token one of its api_tokens")
 	case status != http.StatusOK:
-		return fmt.Errorf("Sequin answers %d to %s", status, path)
+		return fmt.Errorf("status %d for %s", status, path)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (r *running) exported() error {
 	// looked at, and sinks that are not ours may be as they like.
 	have, _, err := ReadFile([]byte(said.YAML), nil, Options{})
 	if err != nil {
-		return fmt.Errorf("Sequin's export cannot be read: %w", err)
+		return fmt.Errorf("the export of Sequin cannot be read: %w", err)
 	}
 	r.have = have
 	return nil

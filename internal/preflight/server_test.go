@@ -224,9 +224,9 @@ func TestAServerThatSaysNothing(t *testing.T) {
 		token      string
 		want       string
 	}{
-		"an unknown token":       {"", "", "another", "does not know the token"},
-		"no export":              {"/api/config/export", "-", apiToken, "404 to /api/config/export"},
-		"no sink":                {"/api/sinks/outbox-nats", "-", apiToken, "404 to /api/sinks/outbox-nats"},
+		"an unknown token":       {"", "", "another", "not known to Sequin"},
+		"no export":              {"/api/config/export", "-", apiToken, "404 for /api/config/export"},
+		"no sink":                {"/api/sinks/outbox-nats", "-", apiToken, "404 for /api/sinks/outbox-nats"},
 		"a page of somebody":     {"/api/config/export", "<html>", apiToken, "not what it is documented"},
 		"an export that is none": {"/api/config/export", `{"yaml":"- 1"}`, apiToken, "cannot be read"},
 		"another health":         {"/health", "ok", apiToken, "not what it is documented"},
