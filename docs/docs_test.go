@@ -178,12 +178,19 @@ func compare(t *testing.T, what, where string, inCode, documented map[string]boo
 	}
 }
 
-// TestProblemsAreDocumented compares what POST /v1/events answers with its page.
+// TestProblemsAreDocumented compares what the routes answer with their pages.
 func TestProblemsAreDocumented(t *testing.T) {
 	t.Parallel()
+	for dir, page := range map[string]string{"intake": "intake.md", "bridge": "sequin.md"} {
+		problemsAreDocumented(t, dir, page)
+	}
+}
+
+func problemsAreDocumented(t *testing.T, dir, page string) {
+	t.Helper()
 	inCode := map[string]bool{}
 	eachSource(t, func(path string, file *ast.File) {
-		if filepath.Dir(path) != filepath.Join("..", "internal", "intake") {
+		if filepath.Dir(path) != filepath.Join("..", "internal", dir) {
 			return
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
@@ -199,13 +206,13 @@ func TestProblemsAreDocumented(t *testing.T) {
 		})
 	})
 	documented := map[string]bool{}
-	for _, found := range regexp.MustCompile("(?m)^\\| [45]\\d\\d \\| `([a-z_]+)` \\|").FindAllStringSubmatch(read(t, "intake.md"), -1) {
+	for _, found := range regexp.MustCompile("(?m)^\\| [45]\\d\\d \\| `([a-z_]+)` \\|").FindAllStringSubmatch(read(t, page), -1) {
 		documented[found[1]] = true
 	}
 	if len(inCode) < 10 {
-		t.Errorf("found only %d problems in the code", len(inCode))
+		t.Errorf("%s: found only %d problems in the code", dir, len(inCode))
 	}
-	compare(t, "problem", "intake.md", inCode, documented)
+	compare(t, "problem", page, inCode, documented)
 }
 
 // constants are the string constants of a type in one package.

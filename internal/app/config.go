@@ -21,6 +21,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
 	"github.com/finnest/event-runtime/internal/api"
+	"github.com/finnest/event-runtime/internal/bridge"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/flush"
 	"github.com/finnest/event-runtime/internal/intake"
@@ -52,6 +53,7 @@ type Config struct {
 	Canary         sweep.CanaryConfig        `env:", prefix=CANARY_"`
 	OFB            ofb.Config                `env:", prefix=OFB_"`
 	Intake         intake.Config             `env:", prefix=INTAKE_"`
+	Bridge         bridge.Config             `env:", prefix=BRIDGE_"`
 	HTTP           api.Config                `env:", prefix=HTTP_"`
 	Log            telemetry.LogConfig       `env:", prefix=LOG_"`
 }
@@ -104,7 +106,9 @@ func (c Config) check() error {
 	wrong.refuse(c.Consumer.BatchSize > transport.MaxAckPending/2, "CONSUMER_BATCH_SIZE", "want 1 to 2048")
 	wrong.refuse(c.LeaseTTL < time.Second, "LEASE_TTL", "want at least 1s: it is renewed three times in between")
 	wrong.refuse(c.DatabaseConns < 4, "DATABASE_CONNS", "want at least 4")
-	why := c.Submit.Check()
+	name, why := c.Bridge.Check()
+	wrong.refuse(why != "", "BRIDGE_"+name, why)
+	why = c.Submit.Check()
 	wrong.refuse(why != "", "SUBMIT_*", why)
 	why = ofb.CheckAPIs(c.OFB.APIs)
 	wrong.refuse(why != "", "OFB_APIS", why)

@@ -9,6 +9,7 @@ import (
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
 	"github.com/finnest/event-runtime/internal/api"
 	"github.com/finnest/event-runtime/internal/archive"
+	"github.com/finnest/event-runtime/internal/bridge"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/flush"
@@ -67,6 +68,13 @@ func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	server := api.New(cfg.HTTP, page, log, p.checks()...)
 	if events != nil {
 		server.Mount(intake.Route, events)
+	}
+	if cfg.Bridge.On() {
+		rows, err := bridge.New(cfg.Bridge, bridge.Deps{Pool: p.pool, JS: p.js, Now: time.Now, Log: log})
+		if err != nil {
+			return err
+		}
+		server.Mount(bridge.Route, rows)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx) })

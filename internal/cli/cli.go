@@ -2,7 +2,7 @@
 //
 // Promise: an error says what is wrong, where, and what to do next; exit status
 //
-//	0 is success, 1 failure, 2 a wrong call; verify has its own.
+//	0 is success, 1 failure, 64 a wrong call; verify and sequin check have their own.
 //
 // State:   none.
 // Failure: printed to standard error.
@@ -26,6 +26,7 @@ type commands struct {
 	Migrate    migrateCommand    `cmd:"" help:"Bring a database to this release's schema, and make partitions ahead."`
 	Verify     verifyCommand     `cmd:"" help:"Recompute everything the database claims; exit 0 whole, 1 broken, 2 incomplete, 3 when it cannot be read."`
 	Batch      batchCommand      `cmd:"" help:"Look after batches."`
+	Sequin     sequinCommand     `cmd:"" help:"Look after Sequin."`
 	Reclassify reclassifyCommand `cmd:"" help:"Look again, now, at events that were not reportable when they came. The leader does it by itself when the catalogue has grown."`
 	NATS       natsCommand       `cmd:"" name:"nats" help:"Run the embedded NATS server."`
 	Simulate   simulateCommand   `cmd:"" help:"Run a simulator."`

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var used = regexp.MustCompile(`crash\.(?:Point|Bytes)\("([a-z_]+)"`)
+var used = regexp.MustCompile(`crash\.(?:Point|Bytes)\("([a-z0-9_]+)"`)
 
 func TestPlacesAreThePointsInTheCode(t *testing.T) {
 	t.Parallel()

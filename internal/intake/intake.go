@@ -115,7 +115,7 @@ func (s *Service) take(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if r.Method != http.MethodPost {
 		return "", answer{problem: methodNotAllowed()}, nil
 	}
-	from, known := s.tokens.tenant(bearer(r.Header))
+	from, known := s.tokens.tenant(api.Bearer(r.Header))
 	if !known {
 		return "", answer{problem: unauthorized(r.Header)}, nil
 	}

@@ -13,19 +13,6 @@ import (
 	"github.com/finnest/event-runtime/internal/event"
 )
 
-// bearer is the token of a request; empty where there is none, or several.
-func bearer(h http.Header) string {
-	all := h.Values("Authorization")
-	if len(all) != 1 {
-		return ""
-	}
-	scheme, token, _ := strings.Cut(all[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
-}
-
 const mostKey = 255 // bytes of a key
 
 // admit looks at a request's headers, and answers with its key.

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -13,15 +12,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-const (
-	lookEvery  = 10 * time.Second // bounds how long a token that was taken away is good
-	leastToken = 32               // bytes: it cannot be guessed, and an empty file is no token
-)
+const lookEvery = 10 * time.Second // bounds how long a token that was taken away is good
 
-var (
-	errShort  = errors.New("the token is shorter than 32 bytes")
-	errShared = errors.New("the same token is another tenant's too")
-)
+var errShared = errors.New("the same token is another tenant's too")
 
 // tokens know whose a token is. What cannot be read is nobody's token: to take a
 // token away it is enough to delete its file.
@@ -77,7 +70,7 @@ func (t *tokens) load(references []tenant.Token) (known []token) {
 	sums := make(map[tenant.Token][sha256.Size]byte, len(references))
 	why := map[tenant.Token]error{}
 	for _, r := range references {
-		sum, err := sumOf(r.Ref)
+		sum, err := credential.Token(r.Ref)
 		if err != nil {
 			why[r] = err
 			continue
@@ -98,18 +91,6 @@ func (t *tokens) load(references []tenant.Token) (known []token) {
 		t.tell(r, why[r])
 	}
 	return known
-}
-
-// sumOf reads one reference.
-func sumOf(ref string) (sum [sha256.Size]byte, err error) {
-	text, err := credential.Read(ref)
-	if err != nil {
-		return sum, err
-	}
-	if text = bytes.TrimSpace(text); len(text) < leastToken {
-		return sum, errShort
-	}
-	return sha256.Sum256(text), nil
 }
 
 // tell says once why a reference cannot be used.

@@ -27,6 +27,10 @@ const (
 	Submit Stage = "submit" // accepted, and could not be reported
 )
 
+// Unpublished is the consumer of an event that can never be published: the same
+// row, whether the relay, the bridge or the sweeper met it.
+const Unpublished = "relay"
+
 // Entry is one thing set aside.
 type Entry struct {
 	Stage      Stage

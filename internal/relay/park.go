@@ -11,14 +11,14 @@ import (
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/quarantine"
 	"github.com/finnest/event-runtime/internal/relay/pgoutput"
+	"github.com/finnest/event-runtime/internal/relay/route"
 	"github.com/jackc/pgx/v5"
 )
 
-// longestSubject is Sequin's limit, which it enforces by trying for ever.
-const longestSubject = 255
+const longestSubject = route.LongestSubject
 
 // parkedBy is the consumer that quarantine names for what the relay sets aside.
-const parkedBy = "relay"
+const parkedBy = quarantine.Unpublished
 
 // unpublishable says why a message can never be published, as far as can be told
 // before it is tried.

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
@@ -81,10 +80,7 @@ func (p *publisher) fill(out *outgoing) {
 
 // streamOf says which stream keeps a subject.
 func streamOf(subject string) string {
-	if strings.HasPrefix(subject, "interactions.") {
-		return transport.Interactions
-	}
-	return transport.Events
+	return transport.StreamOf(subject)
 }
 
 // headerSize is what the headers of a message take on the wire.

@@ -3,13 +3,14 @@ package sweep
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/quarantine"
+	"github.com/finnest/event-runtime/internal/relay/route"
+	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -19,13 +20,12 @@ const (
 	askWithin = 10 * time.Second // for one answer of JetStream
 	atOnce    = 64               // messages without a PubAck
 
-	longestSubject  = 255
-	messageTooLarge = 10054 // error code of nats-server
+	longestSubject = route.LongestSubject
 )
 
 // parkedBy is how quarantine names what could not be published: the same row,
 // whether the relay or the sweeper met it.
-const parkedBy = "relay"
+const parkedBy = quarantine.Unpublished
 
 // sent is what became of the messages of one page.
 type sent struct {
@@ -67,7 +67,7 @@ func (s *Sweeper) publishOne(ctx context.Context, r row, all *sent) error {
 		all.stored = append(all.stored, r.Key)
 		s.metrics.published(ctx, ack.Duplicate)
 		return nil
-	case tooLarge(err):
+	case transport.TooLarge(err):
 		all.never = append(all.never, parked(r, msg))
 		s.metrics.failed(ctx, "parked")
 		return nil
@@ -75,11 +75,6 @@ func (s *Sweeper) publishOne(ctx context.Context, r row, all *sent) error {
 		s.metrics.failed(ctx, "failed")
 		return fmt.Errorf("publish: %w", err)
 	}
-}
-
-func tooLarge(err error) bool {
-	var refused *jetstream.APIError
-	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &refused) && refused.ErrorCode == messageTooLarge
 }
 
 // parked says which event can never be published, and nothing of what is in it.

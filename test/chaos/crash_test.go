@@ -23,6 +23,7 @@ type scene struct {
 	doubt   bool           // the batch is given up, and cleared up by asking
 	again   bool           // events were set aside, and are classified again
 	sweeps  bool           // no message reaches the streams but by the sweeper
+	bridged bool           // nor but by the bridge
 }
 
 // scenes has a row for each point that needs more than traffic.
@@ -33,6 +34,7 @@ func scenes() map[string]scene {
 	half := wire(false)
 	half.at = 9000 // in the middle of the body: the handshake takes less than 3000
 	return map[string]scene{
+		"bridge_after_puback_before_2xx":   {bridged: true, between: (*rig).wantUnanswered},
 		"sweep_after_publish":              {sweeps: true, between: (*rig).wantNothingWrittenDown},
 		"after_fetch":                      {between: func(r *rig) { r.wantRows(0) }},
 		"after_persist_before_ack":         {between: (*rig).wantUnacked},
@@ -84,6 +86,8 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 	case s.sweeps:
 		r.loseSlot()
 		r.wave(40)
+	case s.bridged:
+		r.wave(40)
 	case p.Process == "relay":
 		r.serve()
 		r.wave(40)
@@ -111,7 +115,7 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 	end.Signal(terminate)
 	end.ExitedWith(0)
 	s.between = nil // there is more than one batch now
-	if s.sweeps {
+	if s.sweeps || s.bridged {
 		first[0].Signal(terminate)
 		first[0].ExitedWith(0)
 		r.loseSlot()
@@ -127,6 +131,10 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 func (r *rig) prepare(s scene, nth int) {
 	if s.sweeps {
 		r.serveEnv = append(r.serveEnv, "SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s")
+	}
+	if s.bridged {
+		r.serveEnv = append(r.serveEnv, bridgeEnv()...)
+		r.carry()
 	}
 	if s.fault != "" {
 		r.regulator.Inject(simulator.Fault{Operation: simulator.OnReport, Kind: s.fault, Times: nth})
@@ -177,6 +185,9 @@ func (r *rig) restart(p crash.Place, s scene) {
 	r.oracle()
 	if s.doubt {
 		r.wantDoubt()
+	}
+	if s.bridged {
+		r.wantMet()
 	}
 }
 

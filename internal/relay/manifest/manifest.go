@@ -28,6 +28,25 @@ type File struct {
 
 // Read parses the file and fills in variables from environ ("NAME=value").
 func Read(text []byte, environ []string) (*File, error) {
+	top, err := Fill(text, environ)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{}
+	root := object{r: r, fields: top}
+	f := &File{
+		Databases: each(root, "databases", readDatabase),
+		Endpoints: each(root, "http_endpoints", readEndpoint),
+		Functions: append(each(root, "functions", readFunction), each(root, "transforms", readFunction)...),
+		Sinks:     each(root, "sinks", readSink),
+	}
+	f.checkReferences(r)
+	return f, errors.Join(r.faults...)
+}
+
+// Fill parses the file and fills in variables, and does not look at what its keys
+// mean.
+func Fill(text []byte, environ []string) (map[string]any, error) {
 	var raw any
 	if err := yaml.Unmarshal(text, &raw); err != nil {
 		return nil, fmt.Errorf("not YAML: %w", err)
@@ -40,16 +59,7 @@ func Read(text []byte, environ []string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{}
-	root := object{r: r, fields: filled.(map[string]any)}
-	f := &File{
-		Databases: each(root, "databases", readDatabase),
-		Endpoints: each(root, "http_endpoints", readEndpoint),
-		Functions: append(each(root, "functions", readFunction), each(root, "transforms", readFunction)...),
-		Sinks:     each(root, "sinks", readSink),
-	}
-	f.checkReferences(r)
-	return f, errors.Join(r.faults...)
+	return filled.(map[string]any), nil
 }
 
 // Database finds a database by its name.

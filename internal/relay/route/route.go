@@ -37,10 +37,16 @@ type Router func(to *Routed, row Row)
 // Function makes the Router for a table with these columns.
 type Function func(columns []string) Router
 
+// LongestSubject is Sequin's limit, which it enforces by trying for ever.
+const LongestSubject = 255
+
+// Outbox is the function of the outbox, by its name in sequin/sequin.yaml.
+const Outbox = "outbox-subject"
+
 // functions are known by the name they have in the file: its code is in a
 // language that only Sequin speaks.
 var functions = map[string]Function{
-	"outbox-subject": outboxSubject,
+	Outbox: outboxSubject,
 }
 
 // Lookup finds a function.
