@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -118,11 +119,10 @@ func (r *Reclassifier) decide(ctx context.Context, tx pgx.Tx, s *sheet) error {
 	}
 	known := Knowledge{Tenants: r.deps.Tenants(), Report: r.deps.Reviser}
 	for i, d := range s.all {
-		t, there := known.Tenants.Tenant(d.Event.TenantID)
-		if !there {
+		if _, there := known.Tenants.Tenant(d.Event.TenantID); !there {
 			continue // it stays what it is: nothing can be reported for nobody
 		}
-		d = d.reportable(t, known)
+		d = r.ask(d, known)
 		s.all[i] = d
 		s.totals.Looked++
 		switch {
@@ -134,6 +134,20 @@ func (r *Reclassifier) decide(ctx context.Context, tx pgx.Tx, s *sheet) error {
 		}
 	}
 	return nil
+}
+
+// ask survives a panic: one event must not end the process whenever it leads. It
+// goes before a person.
+func (r *Reclassifier) ask(d Decision, known Knowledge) (after Decision) {
+	defer func() {
+		if recover() != nil { // the cause may hold a value of the event
+			r.log.Error().Str("event", "consumer.handler_panicked").Str("tenant_id", d.Event.TenantID).Stringer("event_id", d.Event.EventID).Str("stack", string(debug.Stack())).Send()
+			after = d
+			after.Reason = HandlerPanic
+		}
+	}()
+	t, _ := known.Tenants.Tenant(d.Event.TenantID)
+	return d.reportable(t, known)
 }
 
 // place gives each event that moves its row and its place: a lane, or a person.

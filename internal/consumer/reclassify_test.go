@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
+	"github.com/finnest/event-runtime/internal/event"
+	"github.com/finnest/event-runtime/internal/submit"
+	"github.com/finnest/event-runtime/internal/tenant"
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/google/uuid"
@@ -333,4 +336,29 @@ func TestEditions(t *testing.T) {
 	if of(r.edition("")) == base {
 		t.Error("another rule makes no other edition")
 	}
+}
+
+// explosive cannot decide about one endpoint.
+type explosive struct{ *ofb.Adapter }
+
+func (x explosive) Report(e *event.Envelope, s *tenant.Snapshot) (submit.Report, error) {
+	if bytes.Contains(e.Payload, []byte("/internal/health")) {
+		panic("cannot be decided")
+	}
+	return x.Adapter.Report(e, s)
+}
+
+func TestAnEventThatCannotBeDecidedHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	r := newStore(t, testenv.Postgres(t))
+	entitled(t, r)
+	r.report = r.edition("", ofb.Private)
+	bad, good := newDraft(field("endpoint", "/internal/health")), newDraft(open())
+	r.append(bad, good)
+	r.persist(bad, good)
+	r.reclassifier(explosive{r.edition("")}, 1).due(t, Round{Looked: 2, Accepted: 1, SetAside: 1})
+	if n := r.count(`SELECT count(*) FROM event_runtime.quarantine WHERE stage = 'submit' AND reason = 'handler_panic' AND event_id = $1`, bad.id); n != 1 {
+		t.Errorf("got %d rows of quarantine, want 1", n)
+	}
+	r.whole()
 }
