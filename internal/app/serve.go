@@ -9,6 +9,7 @@ import (
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
 	"github.com/finnest/event-runtime/internal/api"
 	"github.com/finnest/event-runtime/internal/archive"
+	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/flush"
@@ -40,6 +41,8 @@ type parts struct {
 	desk      *submit.Desk
 	loop      *flush.Loop
 	sweeper   *sweep.Sweeper
+	slot      *cdc.Watch
+	standbys  []*pgxpool.Pool
 	consumers []*consumer.Consumer
 	drift     atomic.Pointer[string] // written by watch, read by readiness
 }
@@ -89,6 +92,13 @@ func (p *parts) open(ctx context.Context) error {
 	if p.pool, err = Pool(ctx, p.cfg.DatabaseURL, p.cfg.DatabaseConns); err != nil {
 		return err
 	}
+	for _, url := range p.cfg.StandbyURLs {
+		pool, err := Pool(ctx, url, 1)
+		if err != nil {
+			return fmt.Errorf("STANDBY_DATABASE_URLS: %w", err)
+		}
+		p.standbys = append(p.standbys, pool)
+	}
 	if p.nc, p.js, err = transport.Connect(p.cfg.NATS, p.cfg.Instance); err != nil {
 		return err
 	}
@@ -117,6 +127,9 @@ func (p *parts) build() error {
 	}
 	p.sweeper, err = sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log})
 	if err != nil {
+		return err
+	}
+	if p.slot, err = cdc.NewWatch(cdc.Deps{Pool: p.pool, Standbys: p.standbys, Slot: migrations.Slot, Now: time.Now, Log: p.log}); err != nil {
 		return err
 	}
 	p.loop = flush.NewLoop(p.cfg.Flush, p.desk, time.Now, p.log)
@@ -192,6 +205,8 @@ func (p *parts) lead(ctx context.Context) error {
 			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
 		}
 		g.Go(func() error { return p.announce(ctx) })
+		g.Go(func() error { return p.slot.Run(ctx) })
+		g.Go(func() error { return archive.Watch(ctx, p.pool, time.Now, p.log) })
 		g.Go(func() error { return p.sweeper.Run(ctx) })
 		if every := p.cfg.Canary.Interval; every > 0 {
 			canary := &sweep.Canary{Pool: p.pool, Now: time.Now, Log: p.log, Interval: every}
@@ -244,6 +259,7 @@ func (p *parts) checks() []api.Check {
 			return "not looked at yet"
 		}},
 	}
+	checks = append(checks, api.Check{Name: "slot", Do: func(context.Context) string { return p.slot.Ready() }})
 	if p.producer != nil {
 		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
 	}
@@ -262,6 +278,9 @@ func (p *parts) close() {
 	}
 	if p.producer != nil {
 		p.producer.Close()
+	}
+	for _, pool := range p.standbys {
+		pool.Close()
 	}
 }
 

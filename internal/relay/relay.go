@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/relay/manifest"
 	"github.com/finnest/event-runtime/sequin"
 	"github.com/nats-io/nats.go"
@@ -50,7 +51,13 @@ type Relay struct {
 	counts counts
 
 	idle    atomic.Pointer[string] // why no session is running; nil when one is
+	unfit   atomic.Pointer[string] // why the server must not be left as it is
 	refusal refusals
+
+	// Of the slot, owned by Run and its session.
+	told  int64    // the loss that was told last
+	on    cdc.Seen // as it stood when the session began
+	reach uint64   // we have said that it may be confirmed so far
 }
 
 // New reads the file and starts nothing.
@@ -110,6 +117,8 @@ func (r *Relay) Ready() string {
 		return *idle
 	case !r.nc.IsConnected():
 		return "nats is not connected"
+	case r.unfit.Load() != nil:
+		return *r.unfit.Load()
 	case refusal != "":
 		return "messages are not stored: " + refusal
 	default:

@@ -22,7 +22,7 @@ type side struct {
 
 const askWithin = 10 * time.Second
 
-// openSide connects, and makes sure that streaming will give what is wanted.
+// openSide connects, and makes sure that the publication gives what is wanted.
 func openSide(ctx context.Context, url string, p *plan) (*side, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
@@ -31,7 +31,7 @@ func openSide(ctx context.Context, url string, p *plan) (*side, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	s := &side{conn: conn, slot: p.slot}
-	if err := errors.Join(s.checkPublication(ctx, p), s.checkSlot(ctx)); err != nil {
+	if err := s.checkPublication(ctx, p); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
@@ -72,25 +72,6 @@ func (s *side) checkPublication(ctx context.Context, p *plan) error {
 		if !carries(tables, want) {
 			return unfit("does not carry table " + want)
 		}
-	}
-	return nil
-}
-
-const sqlSlot = `
-SELECT plugin, coalesce(wal_status, '') FROM pg_replication_slots WHERE slot_name = @name`
-
-func (s *side) checkSlot(ctx context.Context) error {
-	var plugin, status string
-	err := s.conn.QueryRow(ctx, sqlSlot, pgx.NamedArgs{"name": s.slot}).Scan(&plugin, &status)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s does not exist", s.slot)}
-	case err != nil:
-		return fmt.Errorf("look at the slot: %w", err)
-	case status == "lost":
-		return &fault.Error{Code: slotLost.code, Err: fmt.Errorf("slot %s is lost", s.slot)}
-	case plugin != "pgoutput":
-		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s is of plugin %s, not pgoutput: drop it first", s.slot, plugin)}
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type scene struct {
 	between func(r *rig)   // after the kill, before the restart
 	doubt   bool           // the batch is given up, and cleared up by asking
 	sweeps  bool           // no message reaches the streams but by the sweeper
+	slot    bool           // the relay finds that its slot is gone
 }
 
 // scenes has a row for each point that needs more than traffic.
@@ -32,6 +33,7 @@ func scenes() map[string]scene {
 	half := wire(false)
 	half.at = 9000 // in the middle of the body: the handshake takes less than 3000
 	return map[string]scene{
+		"in_slot_recreate":                 {slot: true, between: (*rig).wantNoSlot},
 		"sweep_after_publish":              {sweeps: true, between: (*rig).wantNothingWrittenDown},
 		"after_fetch":                      {between: func(r *rig) { r.wantRows(0) }},
 		"after_persist_before_ack":         {between: (*rig).wantUnacked},
@@ -82,6 +84,11 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 	case s.sweeps:
 		r.loseSlot()
 		r.wave(40)
+	case s.slot:
+		r.serve()
+		r.known()
+		r.loseSlot()
+		r.wave(40)
 	case p.Process == "relay":
 		r.serve()
 		r.wave(40)
@@ -109,6 +116,8 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 	if s.sweeps {
 		first[0].Signal(terminate)
 		first[0].ExitedWith(0)
+	}
+	if s.sweeps || s.slot {
 		r.loseSlot()
 	}
 	r.wave(40)
@@ -117,7 +126,7 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 }
 
 func (r *rig) prepare(s scene, nth int) {
-	if s.sweeps {
+	if s.sweeps || s.slot {
 		r.serveEnv = append(r.serveEnv, "SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s")
 	}
 	if s.fault != "" {
@@ -143,6 +152,9 @@ func (r *rig) crash(p crash.Place, s scene, nth int) {
 			if nth > 1 && s.at == 0 {
 				r.wave(6)
 			}
+			if nth > 1 && s.slot {
+				r.takeSlot()
+			}
 			r.calls(1, control())
 		case <-late.C:
 			r.t.Fatalf("nobody passed %s", p.Name)
@@ -166,6 +178,9 @@ func (r *rig) restart(p crash.Place, s scene) {
 	r.oracle()
 	if s.doubt {
 		r.wantDoubt()
+	}
+	if s.slot {
+		r.recovered(1)
 	}
 }
 
