@@ -39,6 +39,7 @@ type Config struct {
 	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one. 4 MiB is no faster, and makes 40 MiB of the process
 	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
 	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
+	StallFor    time.Duration `env:"STALL_FOR, default=60s"`        // then Postgres gives a relay up that takes nothing of what it sends
 	CorePublish bool          `env:"CORE_PUBLISH, default=false"`   // for fault tests only: waits for no PubAck and loses messages, as Sequin does
 }
 

@@ -17,6 +17,7 @@ type session struct {
 	feed   *feed
 	window *window
 	inbox  string
+	looked uint64 // the position at the last look; owned by tend
 
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
@@ -35,7 +36,7 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 	if err := r.settleSlot(ctx, side); err != nil {
 		return err
 	}
-	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes) // a larger row has no room in the window either
+	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes, r.cfg.StallFor) // a larger row has no room in the window either
 	if err != nil {
 		return err
 	}

@@ -78,20 +78,22 @@ func (s *side) checkPublication(ctx context.Context, p *plan) error {
 
 // A standby has no position to write to.
 const sqlLag = `
-SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, confirmed_flush_lsn)::bigint
+SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, confirmed_flush_lsn)::bigint,
+       coalesce(wal_status IN ('unreserved', 'lost'), false)
   FROM pg_replication_slots WHERE slot_name = @name`
 
-// lag is how much log Postgres keeps for the slot.
-func (s *side) lag(ctx context.Context) (bytes int64, err error) {
+// lag is how much log Postgres keeps for the slot, and whether the next
+// checkpoint takes it away.
+func (s *side) lag(ctx context.Context) (bytes int64, doomed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	err = s.conn.QueryRow(ctx, sqlLag, pgx.NamedArgs{"name": s.slot}).Scan(&bytes)
+	err = s.conn.QueryRow(ctx, sqlLag, pgx.NamedArgs{"name": s.slot}).Scan(&bytes, &doomed)
 	if err != nil {
-		return 0, fmt.Errorf("measure the slot's lag: %w", err)
+		return 0, false, fmt.Errorf("measure the slot's lag: %w", err)
 	}
-	return bytes, nil
+	return bytes, doomed, nil
 }
 
 // catalog is what a description of a table leaves out.

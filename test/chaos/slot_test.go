@@ -27,7 +27,7 @@ const (
 func TestScenario5SlotInvalidated(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sweepsSoon, onCluster(testenv.Setting("max_slot_wal_keep_size", "64MB"), testenv.Setting("max_wal_size", "64MB"), testenv.Setting("min_wal_size", "32MB")))
-	relay, worker := r.relay(), r.serve()
+	relay, worker := r.relay("RELAY_STALL_FOR=5s"), r.serve()
 	r.wave(40)
 	r.quiescent()
 	relay.Send(syscall.SIGSTOP)
@@ -60,6 +60,7 @@ func (r *rig) flood(t *testing.T) (most, written int64) {
 		if _, err := r.pool.Exec(t.Context(), `SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1048576)) FROM generate_series(1, $1::int)`, each); err != nil {
 			t.Fatal(err)
 		}
+		// It takes the log away, and waits for a stopped relay to be given up.
 		if _, err := r.pool.Exec(t.Context(), `CHECKPOINT`); err != nil {
 			t.Fatal(err)
 		}
