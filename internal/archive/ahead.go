@@ -49,15 +49,16 @@ func Watch(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, log ze
 	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for told := false; ; {
+	for short := 0; ; { // looks in a row: the first may come before a new leader has made days
 		left, err := Ahead(ctx, pool, now().UTC().Truncate(24*time.Hour))
 		if err == nil {
 			ahead.Record(ctx, int64(left))
-			if few := left < tooFew; few != told {
-				if told = few; few {
-					log.Error().Str("event", "partitions.short").Int("days_ahead", left).
-						Str("hint", "give a worker MAINTENANCE_DATABASE_URL, or run `event-runtime migrate`: producers fail on a day without a partition").Send()
-				}
+			if short++; left >= tooFew {
+				short = 0
+			}
+			if short == 2 {
+				log.Error().Str("event", "partitions.short").Int("days_ahead", left).
+					Str("hint", "give a worker MAINTENANCE_DATABASE_URL, or run `event-runtime migrate`: producers fail on a day without a partition").Send()
 			}
 		}
 		select {

@@ -34,6 +34,7 @@ type rig struct {
 	proxy     *testenv.FaultProxy // in front of the regulator's report host
 	dir       string
 	serveEnv  []string
+	standby   *testenv.PostgresServer // where there is one
 
 	mu    sync.Mutex
 	dice  *mrand.Rand // guarded by mu, like all below
