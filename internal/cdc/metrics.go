@@ -111,7 +111,8 @@ func (s Seen) safeRatio() (ratio float64, ok bool) {
 }
 
 // Of a transaction we may not ask when it began; the sweeper's samples say which
-// numbers had been given out when.
+// numbers had been given out when. One is open when a later one has ended: the
+// last of all is seen with the next look, which writes.
 const sqlOldest = `
 SELECT CASE WHEN pg_snapshot_xmin(s) = pg_snapshot_xmax(s) THEN 0
             ELSE coalesce(extract(epoch FROM @now - (SELECT max(taken_at) FROM event_runtime.sweep_samples WHERE next_xid <= pg_snapshot_xmin(s) AND taken_at <= @now)), 0) END::float8

@@ -27,6 +27,7 @@ type Stats struct {
 	Parked    int64  // messages that nobody will ever take
 	Confirmed uint64 // position of the slot
 	LagBytes  int64  // log between there and now
+	Recreated int64  // slots made in place of lost ones
 }
 
 // Stats gives the numbers behind the metrics.
@@ -34,7 +35,7 @@ func (r *Relay) Stats() Stats {
 	c := &r.counts
 	return Stats{
 		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
-		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(),
+		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(), Recreated: c.recreated.Load(),
 	}
 }
 
