@@ -43,7 +43,7 @@ func (b binaries) real() binaries {
 
 func (s site) baseBackup(ctx context.Context, primary *Postgres) error {
 	cmd, started, err := s.command("pg_basebackup", func(server string) []string {
-		return []string{"--pgdata=" + filepath.Join(server, "data"), "--dbname=" + primary.URL("", ""), "--wal-method=stream", "--checkpoint=fast", "--write-recovery-conf", "--no-sync"}
+		return []string{"--pgdata=" + filepath.Join(server, "data"), "--dbname=" + primary.URL(superuser, ""), "--wal-method=stream", "--checkpoint=fast", "--write-recovery-conf", "--no-sync"}
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/finnest/event-runtime/internal/app"
+	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/internal/verify"
 	"github.com/finnest/event-runtime/migrations"
@@ -86,13 +87,19 @@ func newPair(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, sweepsSoon)
 	r.standby = r.db.Standby()
+	r.commitsWait()
+	return r
+}
+
+// commitsWait makes every commit wait for the standby from here on.
+func (r *rig) commitsWait() {
+	r.t.Helper()
 	r.db.Exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
 	r.db.Exec(`SELECT pg_reload_conf()`)
 	r.until("commits wait for the standby", time.Minute, func() bool {
 		return r.count(`SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'`) == 1
 	})
 	r.pool, r.producer = r.pools(testenv.Superuser), r.pools("runtime_producer")
-	return r
 }
 
 // pools opens a pool that finds whichever server is the primary.
@@ -156,4 +163,40 @@ func (r *rig) foundAt() (at time.Time) {
 	r.t.Helper()
 	r.scan(`SELECT found_at FROM event_runtime.cdc_losses ORDER BY loss_id LIMIT 1`, nil, &at)
 	return at
+}
+
+// From Postgres 17 on a slot is kept in step on the standby: after a promotion the
+// relay goes on from it, and nothing has to be swept.
+func TestScenario6PromotedWithSyncedSlot(t *testing.T) {
+	t.Parallel()
+	testenv.NeedsMajor(t, 17)
+	r := newRig(t, sweepsSoon, onCluster(testenv.Setting("synchronized_standby_slots", "standby")))
+	r.db.Exec(`SELECT pg_create_physical_replication_slot('standby', true)`)
+	r.standby = r.db.Standby(testenv.Setting("sync_replication_slots", "on"), testenv.Setting("hot_standby_feedback", "on"),
+		testenv.Setting("primary_slot_name", "standby"), testenv.Setting("synchronized_standby_slots", ""))
+	r.commitsWait()
+	relay := r.relay()
+	r.serve("STANDBY_DATABASE_URLS=" + r.standby.URL("runtime_worker"))
+	r.wave(40)
+	r.quiescent()
+	standby := r.standby.Pool("runtime_worker")
+	r.until("the slot would survive", time.Minute, func() bool {
+		r.calls(1, control()) // a slot that nobody advances stays temporary
+		ready, known, err := cdc.StandbyReady(t.Context(), standby, migrations.Slot)
+		return err == nil && known && ready
+	})
+	relay.Kill()
+	r.wave(40)
+	r.fail()
+	next := r.relay()
+	next.Line("relay.connected")
+	r.wave(40)
+	r.quiescent()
+	r.oracle()
+	if strings.Contains(next.Log(), "slot.recreated") {
+		t.Error("the slot was made anew, want the synced one")
+	}
+	if entry := r.recovered(1)[0]; entry.Cause != "survived" || !entry.Promoted || entry.Ghosts != 0 {
+		t.Errorf("got %+v, want a slot that survived", entry)
+	}
 }
