@@ -192,6 +192,12 @@ func EnsureSlot(ctx context.Context, url, name string) (made bool, err error) {
 		return false, fmt.Errorf("connect to create the slot: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return MakeSlot(ctx, conn, name)
+}
+
+// MakeSlot is EnsureSlot on a connection that is open. It waits for the
+// transactions of this moment to end.
+func MakeSlot(ctx context.Context, conn *pgx.Conn, name string) (made bool, err error) {
 	var level string
 	var version int
 	var exists bool

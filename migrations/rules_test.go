@@ -18,6 +18,8 @@ import (
 var rights = map[string]map[string]string{
 	"api_tokens":           {"runtime_worker": "SELECT"},
 	"audit_ledger":         {"runtime_worker": "SELECT INSERT", "runtime_maintenance": "SELECT INSERT"},
+	"cdc_losses":           {"runtime_relay": "SELECT INSERT UPDATE", "runtime_worker": "SELECT INSERT UPDATE"},
+	"cdc_slots":            {"runtime_relay": "SELECT INSERT UPDATE", "runtime_worker": "SELECT INSERT UPDATE"},
 	"books":                {"runtime_worker": "SELECT INSERT UPDATE"},
 	"days":                 {"runtime_worker": "SELECT INSERT UPDATE"},
 	"consumer_idempotency": {"runtime_worker": "SELECT INSERT"},

@@ -37,9 +37,10 @@ import (
 // Config is everything `serve` reads from its environment; each part owns its
 // own. docs/configuration.md lists all of it.
 type Config struct {
-	DatabaseURL    string                    `env:"DATABASE_URL, required"`   // as runtime_worker; passwords by passfile=
-	MaintenanceURL string                    `env:"MAINTENANCE_DATABASE_URL"` // as runtime_maintenance; without it this process makes no partitions
-	ProducerURL    string                    `env:"PRODUCER_DATABASE_URL"`    // as runtime_producer; without it this process takes no events over HTTP
+	DatabaseURL    string                    `env:"DATABASE_URL, required"`             // as runtime_worker; passwords by passfile=
+	MaintenanceURL string                    `env:"MAINTENANCE_DATABASE_URL"`           // as runtime_maintenance; without it this process makes no partitions
+	ProducerURL    string                    `env:"PRODUCER_DATABASE_URL"`              // as runtime_producer; without it this process takes no events over HTTP
+	StandbyURLs    []string                  `env:"STANDBY_DATABASE_URLS, delimiter=;"` // as runtime_worker, one for each server that may be promoted
 	DatabaseConns  int32                     `env:"DATABASE_CONNS, default=16"`
 	Instance       string                    `env:"INSTANCE"`                 // owner of leases; default host name and process id
 	LeaseTTL       time.Duration             `env:"LEASE_TTL, default=10s"`   // how long a killed process keeps what it worked on
@@ -100,6 +101,9 @@ func (c Config) check() error {
 	}
 	if c.ProducerURL != "" {
 		wrong.address("PRODUCER_DATABASE_URL", c.ProducerURL)
+	}
+	for _, url := range c.StandbyURLs {
+		wrong.address("STANDBY_DATABASE_URLS", url)
 	}
 	wrong.refuse(c.Intake.MaxEvents > intake.MostEvents, "INTAKE_MAX_EVENTS", fmt.Sprintf("want 1 to %d", intake.MostEvents))
 	wrong.log(c.Log)

@@ -10,6 +10,7 @@ import (
 	"github.com/finnest/event-runtime/internal/api"
 	"github.com/finnest/event-runtime/internal/archive"
 	"github.com/finnest/event-runtime/internal/bridge"
+	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/flush"
@@ -42,6 +43,8 @@ type parts struct {
 	desk      *submit.Desk
 	loop      *flush.Loop
 	again     *consumer.Reclassifier
+	slot      *cdc.Watch
+	standbys  []*pgxpool.Pool
 	consumers []*consumer.Consumer
 	drift     atomic.Pointer[string] // written by watch, read by readiness
 }
@@ -98,6 +101,13 @@ func (p *parts) open(ctx context.Context) error {
 	if p.pool, err = Pool(ctx, p.cfg.DatabaseURL, p.cfg.DatabaseConns); err != nil {
 		return err
 	}
+	for _, url := range p.cfg.StandbyURLs {
+		pool, err := Pool(ctx, url, 1)
+		if err != nil {
+			return fmt.Errorf("STANDBY_DATABASE_URLS: %w", err)
+		}
+		p.standbys = append(p.standbys, pool)
+	}
 	if p.nc, p.js, err = transport.Connect(p.cfg.NATS, p.cfg.Instance); err != nil {
 		return err
 	}
@@ -130,6 +140,9 @@ func (p *parts) build() error {
 		return err
 	}
 	if p.again, err = p.reclassifier(openFinance); err != nil {
+		return err
+	}
+	if p.slot, err = cdc.NewWatch(cdc.Deps{Pool: p.pool, Standbys: p.standbys, Slot: migrations.Slot, Now: time.Now, Log: p.log}); err != nil {
 		return err
 	}
 	for _, d := range transport.Durables(p.cfg.NATS.Streams.Replicas) {
@@ -235,6 +248,8 @@ func (p *parts) lead(ctx context.Context) error {
 			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
 		}
 		g.Go(func() error { return p.announce(ctx) })
+		g.Go(func() error { return p.slot.Run(ctx) })
+		g.Go(func() error { return archive.Watch(ctx, p.pool, time.Now, p.log) })
 		g.Go(func() error { return sweeper.Run(ctx) })
 		g.Go(func() error { return p.again.Run(ctx) })
 		if every := p.cfg.Canary.Interval; every > 0 {
@@ -288,6 +303,7 @@ func (p *parts) checks() []api.Check {
 			return "not looked at yet"
 		}},
 	}
+	checks = append(checks, api.Check{Name: "slot", Do: func(context.Context) string { return p.slot.Ready() }})
 	if p.producer != nil {
 		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
 	}
@@ -306,6 +322,9 @@ func (p *parts) close() {
 	}
 	if p.producer != nil {
 		p.producer.Close()
+	}
+	for _, pool := range p.standbys {
+		pool.Close()
 	}
 }
 

@@ -4,7 +4,7 @@
 // State:   the table partition_days.
 // Failure: a day that cannot be made is tried again every minute; how many days
 //
-//	are left is a metric that alerts long before the last.
+//	are left without a hole is a metric that alerts long before the last.
 package archive
 
 import (
@@ -15,8 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/metric"
 )
 
 // DaysAhead is how far partitions are made.
@@ -24,15 +22,9 @@ const DaysAhead = 14
 
 const sqlEnsureDays = `SELECT event_runtime.ensure_days(@first::date, @last::date)`
 
-const sqlDaysAhead = `SELECT coalesce(max(day) - @today::date, -1) FROM event_runtime.partition_days WHERE parent = 'outbox'`
-
 // Keep makes days until ctx ends. It is the leader's job; pool is the
 // maintenance role's.
 func Keep(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, log zerolog.Logger) error {
-	ahead, err := otel.Meter("event-runtime/archive").Int64Gauge("event_runtime_partition_days_ahead", metric.WithDescription("Days for which partitions exist."))
-	if err != nil {
-		return fmt.Errorf("open metrics: %w", err)
-	}
 	for ctx.Err() == nil {
 		wait := time.Hour
 		made, left, err := ensure(ctx, pool, now().UTC().Truncate(24*time.Hour))
@@ -43,7 +35,6 @@ func Keep(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, log zer
 		case made > 0:
 			log.Info().Str("event", "partitions.made").Int("tables", made).Int("days_ahead", left).Send()
 		}
-		ahead.Record(ctx, int64(left))
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -72,6 +63,6 @@ func ensure(ctx context.Context, pool *pgxpool.Pool, today time.Time) (made, lef
 		}
 		made += tables
 	}
-	err = conn.QueryRow(ctx, sqlDaysAhead, pgx.NamedArgs{"today": today}).Scan(&left)
+	left, err = Ahead(ctx, conn, today)
 	return made, left, err
 }

@@ -28,6 +28,7 @@ func (s *session) confirm(ctx context.Context) error {
 		}
 		lsn := s.window.position()
 		if lsn > last {
+			s.promise(ctx, lsn)
 			crash.Point("relay_after_puback_before_confirm")
 		}
 		if err := s.feed.confirm(lsn, time.Now()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type feed struct {
 
 // openFeed starts to stream from where the slot stands. It fails with SQLSTATE
 // 55006 while another connection streams.
-func openFeed(ctx context.Context, url string, p *plan, largest int) (*feed, error) {
+func openFeed(ctx context.Context, url string, p *plan, largest int, stallFor time.Duration) (*feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	cfg, err := pgconn.ParseConfig(url)
@@ -45,6 +46,12 @@ func openFeed(ctx context.Context, url string, p *plan, largest int) (*feed, err
 	cfg.RuntimeParams["intervalstyle"] = "postgres"
 	cfg.RuntimeParams["bytea_output"] = "hex"
 	cfg.RuntimeParams["extra_float_digits"] = "1"
+	// A checkpoint that takes the slot's log away waits for the process that streams
+	// to end, and that one waits until we have taken its farewell. From a relay that
+	// is stopped it would wait for ever, and the log would grow without a bound.
+	if stallFor > 0 {
+		cfg.RuntimeParams["tcp_user_timeout"] = strconv.FormatInt(stallFor.Milliseconds(), 10)
+	}
 	pg, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect for replication: %w", err)

@@ -16,6 +16,7 @@ type counts struct {
 
 	confirmed atomic.Uint64 // log position
 	lag       atomic.Int64  // bytes of log that Postgres keeps for the slot
+	recreated atomic.Int64  // slots that were made in place of lost ones
 }
 
 // Stats is what the relay has done since it was made.
@@ -26,6 +27,7 @@ type Stats struct {
 	Parked    int64  // messages that nobody will ever take
 	Confirmed uint64 // position of the slot
 	LagBytes  int64  // log between there and now
+	Recreated int64  // slots made in place of lost ones
 }
 
 // Stats gives the numbers behind the metrics.
@@ -33,7 +35,7 @@ func (r *Relay) Stats() Stats {
 	c := &r.counts
 	return Stats{
 		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
-		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(),
+		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(), Recreated: c.recreated.Load(),
 	}
 }
 
@@ -43,15 +45,17 @@ func (c *counts) export() (stop func(), err error) {
 	published, e0 := m.Int64ObservableCounter("event_runtime_relay_published_total", metric.WithDescription("Answers to published messages, by what became of the message."))
 	confirmed, e1 := m.Int64ObservableGauge("event_runtime_relay_confirmed_lsn", metric.WithDescription("How far the slot is confirmed."))
 	lag, e2 := m.Int64ObservableGauge("event_runtime_slot_lag_bytes", metric.WithUnit("By"), metric.WithDescription("Log that the slot has yet to confirm."))
+	recreated, e4 := m.Int64ObservableCounter("event_runtime_slot_recreated_total", metric.WithDescription("Slots that the relay made in place of lost ones."))
 	registration, e3 := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for result, n := range map[string]*atomic.Int64{"stored": &c.stored, "duplicate": &c.duplicate, "failed": &c.failed, "parked": &c.parked} {
 			o.ObserveInt64(published, n.Load(), metric.WithAttributes(attribute.String("result", result)))
 		}
 		o.ObserveInt64(confirmed, int64(c.confirmed.Load()))
 		o.ObserveInt64(lag, c.lag.Load())
+		o.ObserveInt64(recreated, c.recreated.Load())
 		return nil
-	}, published, confirmed, lag)
-	if err := errors.Join(e0, e1, e2, e3); err != nil {
+	}, published, confirmed, lag, recreated)
+	if err := errors.Join(e0, e1, e2, e3, e4); err != nil {
 		return nil, err
 	}
 	return func() { _ = registration.Unregister() }, nil

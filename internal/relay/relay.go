@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/relay/manifest"
 	"github.com/finnest/event-runtime/sequin"
 	"github.com/nats-io/nats.go"
@@ -38,6 +39,7 @@ type Config struct {
 	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one. 4 MiB is no faster, and makes 40 MiB of the process
 	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
 	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
+	StallFor    time.Duration `env:"STALL_FOR, default=60s"`        // then Postgres gives a relay up that takes nothing of what it sends
 	CorePublish bool          `env:"CORE_PUBLISH, default=false"`   // for fault tests only: waits for no PubAck and loses messages, as Sequin does
 }
 
@@ -50,7 +52,13 @@ type Relay struct {
 	counts counts
 
 	idle    atomic.Pointer[string] // why no session is running; nil when one is
+	unfit   atomic.Pointer[string] // why the server must not be left as it is
 	refusal refusals
+
+	// Of the slot, owned by Run and its session.
+	told  int64    // the loss that was told last
+	on    cdc.Seen // as it stood when the session began
+	reach uint64   // we have said that it may be confirmed so far
 }
 
 // New reads the file and starts nothing.
@@ -110,6 +118,8 @@ func (r *Relay) Ready() string {
 		return *idle
 	case !r.nc.IsConnected():
 		return "nats is not connected"
+	case r.unfit.Load() != nil:
+		return *r.unfit.Load()
 	case refusal != "":
 		return "messages are not stored: " + refusal
 	default:

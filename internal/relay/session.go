@@ -17,6 +17,7 @@ type session struct {
 	feed   *feed
 	window *window
 	inbox  string
+	looked uint64 // the position at the last look; owned by tend
 
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
@@ -32,7 +33,10 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 		return err
 	}
 	defer side.close(ctx)
-	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes) // a larger row has no room in the window either
+	if err := r.settleSlot(ctx, side); err != nil {
+		return err
+	}
+	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes, r.cfg.StallFor) // a larger row has no room in the window either
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func (s *session) run(ctx context.Context) error {
 	if !errors.Is(err, errStopped) {
 		return err
 	}
-	return s.leave()
+	return s.leave(ctx)
 }
 
 // drain waits for the PubAcks that are on their way. Without a connection none
@@ -93,8 +97,9 @@ func (s *session) drain(ctx context.Context) {
 }
 
 // leave tells the server how far we have come, and hangs up.
-func (s *session) leave() error {
+func (s *session) leave(ctx context.Context) error {
 	if lsn := s.window.position(); lsn > 0 {
+		s.promise(ctx, lsn)
 		if err := s.feed.confirm(lsn, time.Now()); err != nil {
 			return err
 		}

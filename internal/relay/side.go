@@ -22,7 +22,7 @@ type side struct {
 
 const askWithin = 10 * time.Second
 
-// openSide connects, and makes sure that streaming will give what is wanted.
+// openSide connects, and makes sure that the publication gives what is wanted.
 func openSide(ctx context.Context, url string, p *plan) (*side, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
@@ -31,7 +31,7 @@ func openSide(ctx context.Context, url string, p *plan) (*side, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	s := &side{conn: conn, slot: p.slot}
-	if err := errors.Join(s.checkPublication(ctx, p), s.checkSlot(ctx)); err != nil {
+	if err := s.checkPublication(ctx, p); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
@@ -76,41 +76,24 @@ func (s *side) checkPublication(ctx context.Context, p *plan) error {
 	return nil
 }
 
-const sqlSlot = `
-SELECT plugin, coalesce(wal_status, '') FROM pg_replication_slots WHERE slot_name = @name`
-
-func (s *side) checkSlot(ctx context.Context) error {
-	var plugin, status string
-	err := s.conn.QueryRow(ctx, sqlSlot, pgx.NamedArgs{"name": s.slot}).Scan(&plugin, &status)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s does not exist", s.slot)}
-	case err != nil:
-		return fmt.Errorf("look at the slot: %w", err)
-	case status == "lost":
-		return &fault.Error{Code: slotLost.code, Err: fmt.Errorf("slot %s is lost", s.slot)}
-	case plugin != "pgoutput":
-		return &fault.Error{Code: slotMissing.code, Err: fmt.Errorf("slot %s is of plugin %s, not pgoutput: drop it first", s.slot, plugin)}
-	}
-	return nil
-}
-
 // A standby has no position to write to.
 const sqlLag = `
-SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, confirmed_flush_lsn)::bigint
+SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, confirmed_flush_lsn)::bigint,
+       coalesce(wal_status IN ('unreserved', 'lost'), false)
   FROM pg_replication_slots WHERE slot_name = @name`
 
-// lag is how much log Postgres keeps for the slot.
-func (s *side) lag(ctx context.Context) (bytes int64, err error) {
+// lag is how much log Postgres keeps for the slot, and whether the next
+// checkpoint takes it away.
+func (s *side) lag(ctx context.Context) (bytes int64, doomed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	err = s.conn.QueryRow(ctx, sqlLag, pgx.NamedArgs{"name": s.slot}).Scan(&bytes)
+	err = s.conn.QueryRow(ctx, sqlLag, pgx.NamedArgs{"name": s.slot}).Scan(&bytes, &doomed)
 	if err != nil {
-		return 0, fmt.Errorf("measure the slot's lag: %w", err)
+		return 0, false, fmt.Errorf("measure the slot's lag: %w", err)
 	}
-	return bytes, nil
+	return bytes, doomed, nil
 }
 
 // catalog is what a description of a table leaves out.

@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"context"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/migrations"
@@ -104,6 +106,80 @@ func TestSlotLost(t *testing.T) {
 	r.makeSlot()
 	r.append(3, "consent.advanced")
 	r.wantAll(3)
+}
+
+// TestSlotLostIsMadeAnew: what the relay has read before is made anew when it is
+// lost or dropped, by one of two relays, and nobody is needed.
+func TestSlotLostIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	runs := []*running{r.start(), r.start()}
+	r.append(3, "consent.advanced")
+	r.wantAll(3)
+	r.confirmed()
+	for range 2 {
+		before := runs[0].Stats().Recreated + runs[1].Stats().Recreated
+		r.pg.Exec(sqlTakeSlot)
+		await(t, "a slot made anew", func() bool { return runs[0].Stats().Recreated+runs[1].Stats().Recreated > before })
+		await(t, "a relay at work", func() bool { return (runs[0].Ready() == "") != (runs[1].Ready() == "") })
+		if n := runs[0].Stats().Recreated + runs[1].Stats().Recreated; n != before+1 {
+			t.Errorf("%d slots were made for one that was lost", n-before)
+		}
+	}
+	r.append(3, "consent.advanced")
+	r.wantAll(6)
+	var open, causes int
+	if err := r.pg.Conn(testenv.Superuser).QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE recreated_at IS NULL), count(*) FILTER (WHERE cause = 'missing') FROM event_runtime.cdc_losses`).Scan(&open, &causes); err != nil {
+		t.Fatal(err)
+	}
+	if open != 0 || causes != 2 {
+		t.Errorf("got %d losses, %d of them open, want 2 that are over", causes, open)
+	}
+}
+
+// sqlTakeSlot takes the slot away from whoever reads it.
+const sqlTakeSlot = `do $$ begin
+	for i in 1..1000 loop
+		perform pg_terminate_backend(active_pid) from pg_replication_slots where active_pid is not null;
+		begin
+			perform pg_drop_replication_slot('` + migrations.Slot + `');
+			return;
+		exception when object_in_use then
+			perform pg_sleep(0.01);
+		end;
+	end loop;
+	raise exception 'somebody always reads the slot';
+end $$`
+
+// TestSlotLostWhileBrokerGone: a relay that can store nothing, and so reads
+// nothing, does not hold up the checkpoint that takes its log away.
+func TestSlotLostWhileBrokerGone(t *testing.T) {
+	t.Parallel()
+	r := bareRig(t, testenv.Cluster(t, testenv.Setting("max_slot_wal_keep_size", "32MB"), testenv.Setting("max_wal_size", "64MB"), testenv.Setting("min_wal_size", "32MB")))
+	r.provision()
+	r.makeSlot()
+	r.cfg.Window = 16
+	r.start()
+	r.append(3, "consent.advanced")
+	r.wantAll(3)
+	r.confirmed()
+	r.nats.Stop()
+	r.append(100, "consent.advanced") // more than the window holds
+	bounded, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	conn := r.pg.Conn(testenv.Superuser)
+	for lost, _ := r.log.with(`"event":"slot.lost"`); len(lost) == 0; lost, _ = r.log.with(`"event":"slot.lost"`) {
+		for _, sql := range []string{`SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1048576)) FROM generate_series(1, 24)`, `CHECKPOINT`} {
+			if _, err := conn.Exec(bounded, sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+	}
+	r.nats.Start()
+	r.log.await(t, `"event":"slot.recreated"`)
+	before := r.count()
+	r.append(3, "consent.advanced")
+	await(t, "the new rows", func() bool { return r.count() >= before+3 })
 }
 
 // TestPublicationUnfit: what would be silent loss is an error.

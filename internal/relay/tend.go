@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,12 +48,23 @@ func (s *session) tend(ctx context.Context) error {
 
 func (s *session) look(ctx context.Context) error {
 	s.window.probe()
-	bytes, err := s.side.lag(ctx)
-	if err == nil {
-		s.counts.lag.Store(bytes)
+	bytes, doomed, err := s.side.lag(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	s.counts.lag.Store(bytes)
+	before := s.looked
+	s.looked = s.window.position()
+	if doomed && s.looked == before {
+		return errDoomed
+	}
+	return nil
 }
+
+// errDoomed ends a session that takes nothing while its slot is about to be lost:
+// the checkpoint that takes the log away would wait for us, and the log would grow
+// without a bound.
+var errDoomed = errors.New("the log of the slot is about to be dropped, and nothing is stored: the stream is given back")
 
 // sendDue goes through the window once. While there is no connection, nothing is
 // tried and nothing counts as failed.

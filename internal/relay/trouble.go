@@ -57,6 +57,14 @@ var (
 	}
 )
 
+// lostKnown is a slot that was there: the next try makes another.
+func lostKnown(code, reason string) kind {
+	return kind{
+		code: code, event: "slot.lost", level: zerolog.ErrorLevel, reason: reason,
+		hint: "it is made anew, and the sweeper publishes what was lost; nothing to do unless this stays",
+	}
+}
+
 // SQLSTATEs of connecting and of START_REPLICATION. That a slot is lost, the look
 // at it tells before: 55000 is more than that.
 var bySQLState = map[string]kind{
@@ -78,6 +86,10 @@ func kindOf(err error) kind {
 		if k, ok := bySQLState[pg.Code]; ok {
 			return k
 		}
+	}
+	var lost *lostSlot
+	if errors.As(err, &lost) {
+		return lost.kind()
 	}
 	if k, ok := byCode[fault.From(err).Code]; ok {
 		return k

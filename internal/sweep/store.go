@@ -28,8 +28,11 @@ const sqlSamples = `
 SELECT taken_at, (lsn - '0/0'::pg_lsn)::bigint, next_xid::text::bigint, oldest_xid::text::bigint, slot_active
   FROM event_runtime.sweep_samples WHERE taken_at <= @now ORDER BY taken_at`
 
+// One that is lost will carry nothing any more, one that is being made nothing of
+// what was there before: neither is a place where an event may still be.
 const sqlSlot = `
-SELECT coalesce(confirmed_flush_lsn - '0/0'::pg_lsn, 0)::bigint FROM pg_replication_slots WHERE slot_name = @slot`
+SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots
+ WHERE slot_name = @slot AND confirmed_flush_lsn IS NOT NULL AND wal_status IS DISTINCT FROM 'lost'`
 
 // sample takes one, and gives all that are kept with the slot as it is after.
 func (s *Sweeper) sample(ctx context.Context, now time.Time) (samples []Sample, slot Slot, err error) {

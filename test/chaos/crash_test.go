@@ -24,6 +24,7 @@ type scene struct {
 	again   bool           // events were set aside, and are classified again
 	sweeps  bool           // no message reaches the streams but by the sweeper
 	bridged bool           // nor but by the bridge
+	slot    bool           // the relay finds that its slot is gone
 }
 
 // scenes has a row for each point that needs more than traffic.
@@ -35,6 +36,7 @@ func scenes() map[string]scene {
 	half.at = 9000 // in the middle of the body: the handshake takes less than 3000
 	return map[string]scene{
 		"bridge_after_puback_before_2xx":   {bridged: true, between: (*rig).wantUnanswered},
+		"in_slot_recreate":                 {slot: true, between: (*rig).wantNoSlot},
 		"sweep_after_publish":              {sweeps: true, between: (*rig).wantNothingWrittenDown},
 		"after_fetch":                      {between: func(r *rig) { r.wantRows(0) }},
 		"after_persist_before_ack":         {between: (*rig).wantUnacked},
@@ -86,6 +88,11 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 	case s.sweeps:
 		r.loseSlot()
 		r.wave(40)
+	case s.slot:
+		r.serve()
+		r.known()
+		r.loseSlot()
+		r.wave(40)
 	case s.bridged:
 		r.wave(40)
 	case p.Process == "relay":
@@ -118,6 +125,8 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 	if s.sweeps || s.bridged {
 		first[0].Signal(terminate)
 		first[0].ExitedWith(0)
+	}
+	if s.sweeps || s.slot {
 		r.loseSlot()
 	}
 	if s.again {
@@ -129,7 +138,7 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 }
 
 func (r *rig) prepare(s scene, nth int) {
-	if s.sweeps {
+	if s.sweeps || s.slot {
 		r.serveEnv = append(r.serveEnv, "SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s")
 	}
 	if s.bridged {
@@ -158,6 +167,9 @@ func (r *rig) crash(p crash.Place, s scene, nth int) {
 		case <-more.C:
 			if nth > 1 && s.at == 0 {
 				r.wave(6)
+			}
+			if nth > 1 && s.slot {
+				r.takeSlot()
 			}
 			r.calls(1, control())
 		case <-late.C:
@@ -188,6 +200,9 @@ func (r *rig) restart(p crash.Place, s scene) {
 	}
 	if s.bridged {
 		r.wantMet()
+	}
+	if s.slot {
+		r.recovered(1)
 	}
 }
 

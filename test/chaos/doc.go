@@ -17,10 +17,12 @@
 //
 // The scenarios have numbers, which the names of their tests carry: 1, a process
 // is killed at each crash point (TestCrashPoints/scenario_1); 2, an answer is
-// lost; 3, a request is refused or reset before its first byte; 9, a worker stops
-// for longer than its leases; 13, the database's disk is full; 15, poison, and a
-// tenant that always fails; 19, a rolling deployment. TestWholeTree kills
-// everything that `up` runs, TestChaos draws its faults.
+// lost; 3, a request is refused or reset before its first byte; 5, the slot is
+// invalidated; 6 and 7, a standby is promoted, with and without the slot; 9, a
+// worker stops for longer than its leases; 13, the database's disk is full; 15,
+// poison, and a tenant that always fails; 19, a rolling deployment; 21, days are
+// missing, change and go. TestWholeTree kills everything that `up` runs, TestChaos
+// draws its faults.
 //
 // CHAOS_ALL=1 kills at every point also the second time and in the last batch,
 // and the whole tree four times; CHAOS_FOR=10m makes the random run longer.

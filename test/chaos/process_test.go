@@ -63,7 +63,7 @@ func (r *rig) serve(env ...string) *testenv.Process {
 	r.t.Helper()
 	instance := r.name("serve")
 	all := append([]string{
-		"INSTANCE=" + instance, "DATABASE_URL=" + idle(r.db.URL("runtime_worker")), "MAINTENANCE_DATABASE_URL=" + r.db.URL("runtime_maintenance"),
+		"INSTANCE=" + instance, "DATABASE_URL=" + idle(r.address("runtime_worker")), "MAINTENANCE_DATABASE_URL=" + r.address("runtime_maintenance"),
 		"SPOOL_DIR=" + filepath.Join(r.dir, "spool"), "NATS_URL=" + r.nats.URL(), "HTTP_ADDR=127.0.0.1:0",
 		"NATS_STREAM_INTERACTIONS_MAX_BYTES=268435456", "NATS_STREAM_EVENTS_MAX_BYTES=268435456", "NATS_STREAM_DLQ_MAX_BYTES=67108864",
 		"OFB_AUTH_URL=" + r.regulator.AuthURL(), "OFB_API_URL=https://" + r.proxy.Addr(), "OFB_CA_FILE=" + r.regulator.PKI().CA,
@@ -71,11 +71,29 @@ func (r *rig) serve(env ...string) *testenv.Process {
 	return r.start("serve", append(append(all, r.serveEnv...), env...))
 }
 
+// address is where a process finds the database: on whichever server is the
+// primary, when there are two.
+func (r *rig) address(role string) string {
+	address := r.db.URL(role)
+	if r.standby == nil {
+		return address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	u.Host += "," + hostOf(r.standby.URL(role))
+	q := u.Query()
+	q.Set("target_session_attrs", "read-write")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 // relay starts a relay.
 func (r *rig) relay(env ...string) *testenv.Process {
 	r.t.Helper()
 	return r.start("relay", append([]string{
-		"RELAY_DATABASE_URL=" + r.db.URL("runtime_relay"), "NATS_URL=" + r.nats.URL(), "RELAY_HTTP_ADDR=127.0.0.1:0", "RELAY_ACK_TIMEOUT=2s",
+		"RELAY_DATABASE_URL=" + r.address("runtime_relay"), "NATS_URL=" + r.nats.URL(), "RELAY_HTTP_ADDR=127.0.0.1:0", "RELAY_ACK_TIMEOUT=2s",
 	}, env...))
 }
 

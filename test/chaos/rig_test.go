@@ -34,7 +34,8 @@ type rig struct {
 	proxy     *testenv.FaultProxy // in front of the regulator's report host
 	dir       string
 	serveEnv  []string
-	courier   *courier // where the bridge is the relay
+	courier   *courier                // where the bridge is the relay
+	standby   *testenv.PostgresServer // where there is one
 
 	mu    sync.Mutex
 	dice  *mrand.Rand // guarded by mu, like all below
