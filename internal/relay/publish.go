@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
@@ -80,7 +81,10 @@ func (p *publisher) fill(out *outgoing) {
 
 // streamOf says which stream keeps a subject.
 func streamOf(subject string) string {
-	return transport.StreamOf(subject)
+	if strings.HasPrefix(subject, "interactions.") {
+		return transport.Interactions
+	}
+	return transport.Events
 }
 
 // headerSize is what the headers of a message take on the wire.
