@@ -13,6 +13,7 @@ func Places() []Place {
 	return []Place{
 		{"relay_after_publish", "relay", "the slot is confirmed only behind acknowledged messages; what is sent again is met by its id"},
 		{"relay_after_puback_before_confirm", "relay", "the same"},
+		{"relay_in_group", "relay", "nothing of the group is stored: all of it is read and sent again"},
 		{"sweep_after_publish", "serve", "nothing says what was published: it is published again, and met by its id"},
 		{"after_fetch", "serve", "nothing was written: the messages come again"},
 		{"after_persist_before_ack", "serve", "the rows are there: the messages come again and are duplicates"},

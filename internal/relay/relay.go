@@ -36,6 +36,7 @@ type Config struct {
 	File        string        `env:"SEQUIN_FILE"`                   // empty: the one in the binary
 	Window      int           `env:"WINDOW, default=4096"`          // messages without a PubAck
 	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one. 4 MiB is no faster, and makes 40 MiB of the process
+	Group       int           `env:"GROUP, default=500"`            // messages of one atomic batch, where the stream takes them; 1: none
 	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
 	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
 	CorePublish bool          `env:"CORE_PUBLISH, default=false"`   // for fault tests only: waits for no PubAck and loses messages, as Sequin does
@@ -88,6 +89,9 @@ func (c Config) check() error {
 	}
 	least(c.Window >= 1, "WINDOW", c.Window, 1)
 	least(c.WindowBytes >= leastBytes, "WINDOW_BYTES", c.WindowBytes, leastBytes)
+	if c.Group < 1 || c.Group > mostOfGroup {
+		errs = append(errs, fmt.Errorf("RELAY_GROUP is %d: give it 1 to %d, which is what a server takes", c.Group, mostOfGroup))
+	}
 	least(c.AckTimeout >= tendEvery, "ACK_TIMEOUT", c.AckTimeout, tendEvery) // nobody looks more often
 	return errors.Join(errs...)
 }

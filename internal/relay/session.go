@@ -17,6 +17,8 @@ type session struct {
 	feed   *feed
 	window *window
 	inbox  string
+	token  string // of no other session's groups
+	groups *groups
 
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
@@ -38,7 +40,7 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 	}
 	defer feed.close()
 	w.reset(time.Now())
-	s := &session{Relay: r, side: side, feed: feed, window: w, asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
+	s := &session{Relay: r, side: side, feed: feed, window: w, groups: newGroups(r.cfg), asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
 	defer r.nc.RemoveStatusListener(s.reconnected)
 	stop, err := s.listen()
 	if err != nil {
@@ -61,6 +63,7 @@ func (s *session) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, stop)()
 	group.Go(func() error { return s.confirm(work) })
 	group.Go(func() error { return s.tend(work) })
+	group.Go(func() error { return s.gather(work) })
 	group.Go(func() error {
 		err := s.follow(reading)
 		if ctx.Err() != nil {

@@ -25,10 +25,14 @@ func (s *session) tend(ctx context.Context) error {
 			return nil
 		case <-s.reconnected:
 			s.window.tick(time.Now())
+			s.groups.forget()
 			s.window.reconnected()
+			wake(s.groups.more)
 		case <-s.window.kick:
 		case now := <-tick.C:
 			s.window.tick(now)
+			s.groups.expire(now.Add(-s.cfg.AckTimeout))
+			wake(s.groups.more)
 			if now.Sub(looked) >= lookEvery {
 				looked = now
 				if err := s.look(ctx); err != nil {

@@ -115,6 +115,8 @@ func streamDrift(want, live jetstream.StreamConfig) []string {
 		"max_bytes":       live.MaxBytes > 0 && live.MaxBytes < want.MaxBytes,
 		"max_msg_size":    live.MaxMsgSize > 0 && live.MaxMsgSize < want.MaxMsgSize,
 		"discard":         live.Discard != want.Discard,
+		"allow_direct":    !live.AllowDirect,
+		"atomic":          want.AllowAtomicPublish && !live.AllowAtomicPublish,
 		"duplicates":      live.Duplicates < want.Duplicates,
 		"deny_delete":     !live.DenyDelete,
 		"deny_purge":      !live.DenyPurge,
