@@ -36,6 +36,9 @@ type parts struct {
 	producer  *pgxpool.Pool // nil where events are not taken over HTTP
 	nc        *nats.Conn
 	js        jetstream.JetStream
+	sweeperNC *nats.Conn // nil where the worker itself publishes again
+	sweeperJS jetstream.JetStream
+	streams   *streamGauge
 	tenants   *tenant.Directory
 	desk      *submit.Desk
 	loop      *flush.Loop
@@ -57,6 +60,9 @@ func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		return err
 	}
 	if err := p.build(); err != nil {
+		return err
+	}
+	if p.streams, err = newStreamGauge(); err != nil {
 		return err
 	}
 	events, err := p.intake(ctx)
@@ -89,8 +95,14 @@ func (p *parts) open(ctx context.Context) error {
 	if p.pool, err = Pool(ctx, p.cfg.DatabaseURL, p.cfg.DatabaseConns); err != nil {
 		return err
 	}
-	if p.nc, p.js, err = transport.Connect(p.cfg.NATS, p.cfg.Instance); err != nil {
+	if p.nc, p.js, err = connect(p.cfg.NATS, p.cfg.Instance, p.log); err != nil {
 		return err
+	}
+	if who := p.cfg.Sweeper; who.Credentials != "" {
+		cfg := transport.Config{URL: p.cfg.NATS.URL, Credentials: who.Credentials, InboxPrefix: who.InboxPrefix}
+		if p.sweeperNC, p.sweeperJS, err = connect(cfg, p.cfg.Instance+" sweeper", p.log); err != nil {
+			return fmt.Errorf("NATS_SWEEPER_CREDENTIALS: %w", err)
+		}
 	}
 	if err := until(ctx, p.log, "wait.database", func(ctx context.Context) (err error) {
 		p.tenants, err = tenant.Open(ctx, p.pool, p.log)
@@ -101,9 +113,11 @@ func (p *parts) open(ctx context.Context) error {
 	if !p.cfg.NATS.Provision {
 		return nil
 	}
-	return until(ctx, p.log, "wait.nats", func(ctx context.Context) error {
-		return transport.Provision(ctx, p.js, p.pool, p.cfg.NATS.Streams, time.Now())
-	})
+	return until(ctx, p.log, "wait.nats", p.provision)
+}
+
+func (p *parts) provision(ctx context.Context) error {
+	return transport.Provision(ctx, p.js, p.pool, p.cfg.NATS.Streams, time.Now())
 }
 
 func (p *parts) build() error {
@@ -115,7 +129,7 @@ func (p *parts) build() error {
 	if err != nil {
 		return err
 	}
-	p.sweeper, err = sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log})
+	p.sweeper, err = sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Publisher: p.sweeperJS, Slot: migrations.Slot, Now: time.Now, Log: p.log})
 	if err != nil {
 		return err
 	}
@@ -212,30 +226,48 @@ func (p *parts) announce(ctx context.Context) error {
 	return nil
 }
 
-// watch compares the live streams with what we need.
+// watch compares the live streams with what we need. What is gone altogether is
+// made again: a server that lost its disk has lost nothing that the outbox has not.
 func (p *parts) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
-		found, err := transport.Drift(ctx, p.js, p.cfg.NATS.Streams)
-		why := ""
-		if err == nil && len(found) > 0 {
-			why = fmt.Sprint(found)
+		seen, err := p.look(ctx)
+		if err == nil && seen.Missing && p.cfg.NATS.Provision {
+			p.log.Warn().Str("event", "streams.provisioned").Strs("missing", seen.Drift).AnErr("error", p.provision(ctx)).Send()
+			seen, err = p.look(ctx)
 		}
-		if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
-			p.log.Error().Str("event", "streams.drifted").Strs("settings", found).Send()
+		if err == nil {
+			p.judge(seen)
 		}
-		sleep(ctx, 30*time.Second)
+		sleep(ctx, watchEvery)
 	}
 	return nil
+}
+
+const watchEvery = 5 * time.Second
+
+func (p *parts) look(ctx context.Context) (transport.Sight, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	return transport.Look(ctx, p.js, p.cfg.NATS.Streams)
+}
+
+// judge keeps what was seen, and tells when it is something else than before.
+func (p *parts) judge(seen transport.Sight) {
+	p.streams.fill.Store(&seen.Fill)
+	why := ""
+	if len(seen.Drift) > 0 {
+		why = fmt.Sprint(seen.Drift)
+	}
+	if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
+		p.log.Error().Str("event", "streams.drifted").Strs("settings", seen.Drift).Send()
+	}
 }
 
 func (p *parts) checks() []api.Check {
 	checks := []api.Check{
 		{Name: "postgres", Do: func(ctx context.Context) string { return failure(p.pool.Ping(ctx)) }},
 		{Name: "nats", Do: func(context.Context) string {
-			if p.nc.Status() != nats.CONNECTED {
-				return "connection is " + p.nc.Status().String()
-			}
-			return ""
+			return unconnected(p.nc)
 		}},
 		{Name: "streams", Do: func(context.Context) string {
 			if why := p.drift.Load(); why != nil {
@@ -243,6 +275,9 @@ func (p *parts) checks() []api.Check {
 			}
 			return "not looked at yet"
 		}},
+	}
+	if p.sweeperNC != nil {
+		checks = append(checks, api.Check{Name: "nats sweeper", Do: func(context.Context) string { return unconnected(p.sweeperNC) }})
 	}
 	if p.producer != nil {
 		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
@@ -253,7 +288,17 @@ func (p *parts) checks() []api.Check {
 	return checks
 }
 
+func unconnected(nc *nats.Conn) string {
+	if nc.Status() != nats.CONNECTED {
+		return "connection is " + nc.Status().String()
+	}
+	return ""
+}
+
 func (p *parts) close() {
+	if p.sweeperNC != nil {
+		p.sweeperNC.Close()
+	}
 	if p.nc != nil {
 		p.nc.Close()
 	}

@@ -4,6 +4,8 @@
 //	relay   `event-runtime relay` and test/bench/lib, catching up with a log
 //	worker  `event-runtime serve` with its lanes held and test/bench/plain: pull,
 //	        tell duplicates, acknowledge
+//	sync    the relay again, catching up: one by one and in groups, with a server
+//	        that syncs every two minutes, one that always does, and three of them
 //	path    producer to stored receipt, and the same producer alone
 //
 // Times mean nothing on another machine, or on this one an hour later: what
@@ -32,7 +34,7 @@ func main() {
 	flag.IntVar(&o.rows, "rows", 200_000, "outbox rows that the relay catches up with, and the worker consumes")
 	flag.IntVar(&o.events, "events", 60_000, "events of the whole path")
 	flag.IntVar(&o.rounds, "rounds", 3, "of each contender, taking turns; medians are printed")
-	flag.StringVar(&o.only, "only", "relay,worker,path", "parts to run")
+	flag.StringVar(&o.only, "only", "relay,worker,path", "parts to run; there is sync too")
 	flag.BoolVar(&o.keep, "keep", false, "keep the scratch directory with all logs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -44,10 +46,10 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	parts := map[string]func(context.Context, *bed, options) error{"relay": relayPart, "worker": workerPart, "path": pathPart}
+	parts := map[string]func(context.Context, *bed, options) error{"relay": relayPart, "worker": workerPart, "path": pathPart, "sync": syncPart}
 	for part := range strings.SplitSeq(o.only, ",") {
 		if parts[part] == nil {
-			return fmt.Errorf("-only: no part %q; there are relay, worker and path", part)
+			return fmt.Errorf("-only: no part %q; there are relay, worker, path and sync", part)
 		}
 	}
 	programs, err := buildPrograms(ctx, o.keep)
