@@ -15,7 +15,7 @@ import (
 )
 
 type natsCommand struct {
-	Run natsRunCommand `cmd:"" default:"withargs" help:"Run the embedded server (what nats alone does too)."`
+	Run       natsRunCommand       `cmd:"" default:"withargs" help:"Run the embedded server (what nats alone does too)."`
 	Config    natsConfigCommand    `cmd:"" help:"Print a nats-server.conf with an identity for each role."`
 	Provision natsProvisionCommand `cmd:"" help:"Make the streams and consumers that are missing; configured by the environment, as serve."`
 }

@@ -36,7 +36,7 @@ type groups struct {
 }
 
 func newGroups(cfg Config) *groups {
-	g := &groups{more: make(chan struct{}, 1), most: cfg.Group, flying: map[uint64]*group{}, off: map[string]bool{}}
+	g := &groups{more: make(chan struct{}, 1), most: max(cfg.Group, 1), flying: map[uint64]*group{}, off: map[string]bool{}}
 	if cfg.CorePublish {
 		g.most = 1
 	}

@@ -89,8 +89,8 @@ func (c Config) check() error {
 	}
 	least(c.Window >= 1, "WINDOW", c.Window, 1)
 	least(c.WindowBytes >= leastBytes, "WINDOW_BYTES", c.WindowBytes, leastBytes)
-	if c.Group < 1 || c.Group > mostOfGroup {
-		errs = append(errs, fmt.Errorf("RELAY_GROUP is %d: give it 1 to %d, which is what a server takes", c.Group, mostOfGroup))
+	if c.Group > mostOfGroup {
+		errs = append(errs, fmt.Errorf("RELAY_GROUP is %d: give it at most %d, which is what a server takes", c.Group, mostOfGroup))
 	}
 	least(c.AckTimeout >= tendEvery, "ACK_TIMEOUT", c.AckTimeout, tendEvery) // nobody looks more often
 	return errors.Join(errs...)

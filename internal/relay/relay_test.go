@@ -41,8 +41,7 @@ func TestNewRefuses(t *testing.T) {
 		"a window without messages":  {func(c *Config) { c.Window = 0 }, "RELAY_WINDOW is 0: give it at least 1"},
 		"a window of a few bytes":    {func(c *Config) { c.WindowBytes = 1000 }, "RELAY_WINDOW_BYTES is 1000: give it at least 65536"},
 		"no time for an answer":      {func(c *Config) { c.AckTimeout = 0 }, "RELAY_ACK_TIMEOUT is 0s: give it at least 200ms"},
-		"groups of nothing":          {func(c *Config) { c.Group = 0 }, "RELAY_GROUP is 0: give it 1 to 1000"},
-		"groups beyond the server's": {func(c *Config) { c.Group = 1001 }, "RELAY_GROUP is 1001: give it 1 to 1000"},
+		"groups beyond the server's": {func(c *Config) { c.Group = 1001 }, "RELAY_GROUP is 1001: give it at most 1000"},
 		"a file that is not there":   {func(c *Config) { c.File = bad + ".not" }, "read the file named by RELAY_SEQUIN_FILE"},
 		"a file that Sequin refuses": {func(c *Config) { c.File = bad }, bad + ": sinks[0].colour: unknown field"},
 	} {

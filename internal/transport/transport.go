@@ -13,6 +13,7 @@
 package transport
 
 import (
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,9 +51,8 @@ type Limits struct {
 	Publishers string `env:"PUBLISHERS, default=acked"` // acked or unacked
 	// Atomic lets a relay publish batches: with sync_interval always, one sync for
 	// many messages. Without it a batch costs more than it brings.
-	Atomic bool `env:"ATOMIC, default=false"`
-	// Tags place the streams on servers that have all of them.
-	Tags []string `env:"PLACEMENT_TAGS"`
+	Atomic bool   `env:"ATOMIC, default=false"`
+	Tags   string `env:"PLACEMENT_TAGS"` // of servers; commas between several
 }
 
 // Who publishes.
@@ -106,11 +106,12 @@ func Streams(l Limits) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{interactions, events, dlq}
 }
 
-func placement(tags []string) *jetstream.Placement {
-	if len(tags) == 0 {
+// placement keeps the streams on servers that have all tags.
+func placement(tags string) *jetstream.Placement {
+	if tags == "" {
 		return nil
 	}
-	return &jetstream.Placement{Tags: tags}
+	return &jetstream.Placement{Tags: strings.Split(tags, ",")}
 }
 
 // PCMOFB reports to Open Finance.
