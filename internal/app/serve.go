@@ -235,18 +235,35 @@ func (p *parts) watch(ctx context.Context) error {
 			p.log.Warn().Str("event", "streams.provisioned").Strs("missing", seen.Drift).AnErr("error", p.provision(ctx)).Send()
 			seen, err = p.look(ctx)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			p.judge(seen)
+		case ctx.Err() == nil:
+			p.elsewhere(p.nc, err)
+			p.elsewhere(p.sweeperNC, err)
 		}
 		sleep(ctx, watchEvery)
 	}
 	return nil
 }
 
-const watchEvery = 5 * time.Second
+const (
+	watchEvery = 5 * time.Second
+	lookWithin = 5 * time.Second // longer than a cluster takes to find a leader
+)
+
+// elsewhere goes to another server: one that is cut off from its cluster still
+// lets its clients talk, and would keep us for ever.
+func (p *parts) elsewhere(nc *nats.Conn, why error) {
+	if nc == nil || !nc.IsConnected() || len(nc.Servers()) < 2 {
+		return
+	}
+	from := nc.ConnectedAddr()
+	p.log.Warn().Str("event", "nats.moved").Str("from", from).AnErr("why", why).AnErr("error", nc.ForceReconnect()).Send()
+}
 
 func (p *parts) look(ctx context.Context) (transport.Sight, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	return transport.Look(ctx, p.js, p.cfg.NATS.Streams)
 }

@@ -42,6 +42,9 @@ func (s *session) heard(m *nats.Msg) {
 	if len(m.Header) > 0 {
 		status = m.Header.Get("Status")
 	}
+	if status == "" { // otherwise it is our server's own word
+		s.answers.Add(1)
+	}
 	if ofGroup {
 		s.heardOfGroup(number, status, m.Data)
 		return
