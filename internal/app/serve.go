@@ -229,7 +229,8 @@ func (p *parts) announce(ctx context.Context) error {
 // watch compares the live streams with what we need. What is gone altogether is
 // made again: a server that lost its disk has lost nothing that the outbox has not.
 func (p *parts) watch(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for answered := time.Now(); ctx.Err() == nil; sleep(ctx, watchEvery) {
+		began := time.Now()
 		seen, err := p.look(ctx)
 		if err == nil && seen.Missing && p.cfg.NATS.Provision {
 			p.log.Warn().Str("event", "streams.provisioned").Strs("missing", seen.Drift).AnErr("error", p.provision(ctx)).Send()
@@ -237,19 +238,21 @@ func (p *parts) watch(ctx context.Context) error {
 		}
 		switch {
 		case err == nil:
+			answered = began
 			p.judge(seen)
-		case ctx.Err() == nil:
+		case time.Since(answered) >= leaderWithin && ctx.Err() == nil:
+			answered = time.Now()
 			p.elsewhere(p.nc, err)
 			p.elsewhere(p.sweeperNC, err)
 		}
-		sleep(ctx, watchEvery)
 	}
 	return nil
 }
 
 const (
-	watchEvery = 5 * time.Second
-	lookWithin = 5 * time.Second // longer than a cluster takes to find a leader
+	watchEvery   = 3 * time.Second
+	lookWithin   = 3 * time.Second
+	leaderWithin = 10 * time.Second // a cluster that has lost one finds another
 )
 
 // elsewhere goes to another server: one that is cut off from its cluster still

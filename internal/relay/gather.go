@@ -165,6 +165,7 @@ func (s *session) heardOfGroup(number uint64, status string, data []byte) {
 }
 
 func (s *session) decide(one *group, a answer, what fate) {
+	s.decided(a)
 	switch what {
 	case allThere:
 		s.counts.stored.Add(int64(len(one.seqs)))

@@ -42,9 +42,6 @@ func (s *session) heard(m *nats.Msg) {
 	if len(m.Header) > 0 {
 		status = m.Header.Get("Status")
 	}
-	if status == "" { // otherwise it is our server's own word
-		s.answers.Add(1)
-	}
 	if ofGroup {
 		s.heardOfGroup(number, status, m.Data)
 		return
@@ -54,6 +51,7 @@ func (s *session) heard(m *nats.Msg) {
 
 // heardOf notes what became of one message.
 func (s *session) heardOf(seq uint64, a answer) {
+	s.decided(a)
 	switch a.verdict {
 	case stored:
 		s.counts.stored.Add(1)
@@ -66,6 +64,14 @@ func (s *session) heardOf(seq uint64, a answer) {
 	default:
 		s.window.failed(seq)
 		s.notStored(a)
+	}
+}
+
+// decided notes that a stream has decided. A server that is cut off from its
+// cluster has errors of its own for us.
+func (s *session) decided(a answer) {
+	if a.code != brokerError && a.code != noStream {
+		s.answers.Add(1)
 	}
 }
 

@@ -21,7 +21,7 @@ type session struct {
 	token  string // of no other session's groups
 	groups *groups
 
-	answers     atomic.Int64     // of streams
+	answers     atomic.Int64     // that are a stream's decision
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
 }

@@ -11,7 +11,7 @@ const (
 	tendEvery = 200 * time.Millisecond // how exact times in the window are
 	lookEvery = 10 * time.Second       // at the slot's lag, and whether trouble is over
 
-	leaderWithin = 5 * time.Second // a cluster that has lost one finds another
+	leaderWithin = 10 * time.Second // a cluster that has lost one finds another
 )
 
 // tend looks after what is in the window: sends again what is due, parks what
@@ -56,7 +56,8 @@ func (s *session) tend(ctx context.Context) error {
 	}
 }
 
-// stillness is since when no stream has answered although something waits for it.
+// stillness is since when no stream has decided about a message although some
+// wait.
 type stillness struct {
 	since   time.Time
 	answers int64

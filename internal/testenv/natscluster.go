@@ -3,7 +3,6 @@ package testenv
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,16 +148,24 @@ func (c *NATSCluster) each(i int, do func(*FaultProxy)) {
 func (c *NATSCluster) URL() string {
 	urls := make([]string, len(c.Nodes))
 	for i, n := range c.Nodes {
-		urls[i] = (&url.URL{Scheme: "nats", Host: n.Listen()}).String()
+		urls[i] = "nats://" + n.Listen()
 	}
 	return strings.Join(urls, ",")
 }
 
-// JetStream connects to whichever node answers, for as long as the test lasts.
-func (c *NATSCluster) JetStream(options ...nats.Option) jetstream.JetStream {
+// JetStream connects to one of some nodes, or of all, for as long as the test
+// lasts.
+func (c *NATSCluster) JetStream(only ...int) jetstream.JetStream {
 	c.t.Helper()
-	nc, err := nats.Connect(c.URL(), append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.RetryOnFailedConnect(true),
-		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2)}, options...)...)
+	urls := c.URL()
+	for i, n := range only {
+		if i == 0 {
+			urls = ""
+		}
+		urls += "nats://" + c.Nodes[n].Listen() + ","
+	}
+	nc, err := nats.Connect(strings.TrimSuffix(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
 	if err != nil {
 		c.t.Fatalf("connect to nats: %v", err)
 	}

@@ -83,7 +83,7 @@ func (r *rig) relay(env ...string) *testenv.Process {
 
 func (r *rig) start(command string, env []string) *testenv.Process {
 	r.t.Helper()
-	p := testenv.Start(r.t, testenv.Binary(r.t), []string{command}, env)
+	p := testenv.Start(r.t, testenv.Binary(r.t), strings.Fields(command), append(env, r.who[command]...))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.procs = append(r.procs, p)

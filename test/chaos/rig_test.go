@@ -31,6 +31,7 @@ type rig struct {
 	nats      *testenv.NATSServer  // nil where there is a cluster
 	cluster   *testenv.NATSCluster // nil where there is one server
 	limits    transport.Limits
+	who       map[string][]string // what a process is told of its identity, by command
 	js        jetstream.JetStream
 	regulator *simulator.Server
 	proxy     *testenv.FaultProxy // in front of the regulator's report host
@@ -54,7 +55,12 @@ type setup struct {
 	items     int
 	nodes     int
 	atomic    bool
+	accounts  bool
 }
+
+// withAccounts gives each role an identity of its own, with the configuration that
+// we print for a server.
+func withAccounts(s *setup) { s.accounts = true }
 
 // onNodes gives it so many NATS servers, processes that can be killed.
 func onNodes(n int) option { return func(s *setup) { s.nodes = n } }
@@ -99,14 +105,18 @@ func newRig(t *testing.T, options ...option) *rig {
 	}
 	r.watch()
 	r.limits = transport.Limits{Replicas: max(s.nodes, 1), InteractionsBytes: 256 << 20, EventsBytes: 256 << 20, DLQBytes: 64 << 20, Atomic: s.atomic}
-	if s.nodes > 0 {
+	switch {
+	case s.accounts:
+		r.guarded()
+	case s.nodes > 0:
 		r.cluster = testenv.NATSNodes(t, s.nodes, nil)
 		r.js = r.cluster.JetStream()
-	} else {
+		r.provision()
+	default:
 		r.nats = testenv.NATS(t)
 		r.js = r.nats.JetStream()
+		r.provision()
 	}
-	r.provision()
 	r.startRegulator(s.simulator)
 	r.proxy = testenv.Proxy(t, hostOf(r.regulator.APIURL()))
 	r.seed(s.items)
