@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -286,6 +287,9 @@ func TestScenario12AllNodesAndTheirDisksAreGone(t *testing.T) {
 	r.oracle()
 	if r.swept() == 0 {
 		t.Error("got nothing swept, want what was stored and lost")
+	}
+	if _, text := r.page(worker, "/metrics"); !strings.Contains(text, `event_runtime_stream_fill_ratio{`) {
+		t.Error("got no metric of how full the streams are")
 	}
 }
 
