@@ -179,7 +179,7 @@ func (s *session) decide(one *group, a answer, what fate) {
 		s.notStored(a)
 		return
 	case noGroups:
-		if s.groups.refuse(one.stream) {
+		if s.groups.takes(one.stream, false) {
 			s.log.Info().Str("event", "publish.ungrouped").Str("stream", one.stream).Str("detail", a.detail).Send()
 		}
 	case smaller:

@@ -24,19 +24,20 @@ type group struct {
 	sent   time.Time
 }
 
-// groups are those on their way, and the streams that take none.
+// groups are those on their way, and the streams that take them.
 type groups struct {
-	more chan struct{} // something may go
+	more     chan struct{} // something may go
+	answered chan struct{} // a stream has said whether it takes them
 
 	mu     sync.Mutex
 	most   int // guarded by mu, like all below
 	next   uint64
 	flying map[uint64]*group
-	off    map[string]bool
+	on     map[string]bool
 }
 
 func newGroups(cfg Config) *groups {
-	g := &groups{more: make(chan struct{}, 1), most: max(cfg.Group, 1), flying: map[uint64]*group{}, off: map[string]bool{}}
+	g := &groups{more: make(chan struct{}, 1), answered: make(chan struct{}, len(streams)), most: max(cfg.Group, 1), flying: map[uint64]*group{}, on: map[string]bool{}}
 	if cfg.CorePublish {
 		g.most = 1
 	}
@@ -47,7 +48,7 @@ func newGroups(cfg Config) *groups {
 func (g *groups) wanted(subject []byte) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.most > 1 && !g.off[streamOf(string(subject))]
+	return g.most > 1 && g.on[streamOf(string(subject))]
 }
 
 func (g *groups) size() int {
@@ -108,13 +109,13 @@ func (g *groups) forget() {
 	clear(g.flying)
 }
 
-// refuse notes that a stream takes no groups, until the next session asks again.
-func (g *groups) refuse(stream string) (first bool) {
+// takes notes whether a stream takes groups, and reports whether that is news.
+func (g *groups) takes(stream string, on bool) (news bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first = !g.off[stream]
-	g.off[stream] = true
-	return first
+	news = g.on[stream] != on
+	g.on[stream] = on
+	return news
 }
 
 // shrink makes groups smaller: the server takes fewer messages at once than ours

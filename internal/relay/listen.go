@@ -33,6 +33,10 @@ func (s *session) listen() (stop func(), err error) {
 }
 
 func (s *session) heard(m *nats.Msg) {
+	if stream, ok := strings.CutPrefix(m.Subject[len(s.inbox):], streamMark); ok {
+		s.heardOfStream(stream, m.Data)
+		return
+	}
 	name, ofGroup := strings.CutPrefix(m.Subject[len(s.inbox):], groupMark)
 	number, err := strconv.ParseUint(name, 36, 64)
 	if err != nil {

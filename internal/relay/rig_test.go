@@ -73,7 +73,11 @@ func (r *rig) makeSlot() {
 
 func (r *rig) provision() {
 	r.t.Helper()
-	js := r.nats.JetStream()
+	r.provisionOn(r.nats.JetStream())
+}
+
+func (r *rig) provisionOn(js jetstream.JetStream) {
+	r.t.Helper()
 	for _, cfg := range transport.Streams(transport.Limits{Replicas: 1, InteractionsBytes: 1 << 30, EventsBytes: 1 << 30, DLQBytes: 1 << 20, Atomic: r.atomic}) {
 		if _, err := js.CreateStream(r.t.Context(), cfg); err != nil {
 			r.t.Fatal(err)

@@ -49,6 +49,7 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 		return err
 	}
 	defer stop()
+	s.askFirst(ctx)
 	r.idle.Store(nil)
 	r.log.Info().Str("event", "relay.connected").Str("publication", r.plan.publication).Str("sink", r.plan.sink.Name).Send()
 	return s.run(ctx)

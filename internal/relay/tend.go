@@ -29,6 +29,7 @@ func (s *session) tend(ctx context.Context) error {
 		case <-s.reconnected:
 			s.window.tick(time.Now())
 			s.groups.forget()
+			s.ask()
 			s.window.reconnected()
 			wake(s.groups.more)
 		case <-s.window.kick:

@@ -30,10 +30,10 @@ func Roles() []Role {
 	events := []string{"interactions.>", "events.>"}
 	announced := append(slices.Clone(events), "dlq.>")
 	all := []Role{{Name: RoleSequin, Password: true, Publish: events}}
-	for _, name := range []string{RoleRelay, RoleBridge, RoleSweeper} {
-		all = append(all, Role{Name: name, Publish: announced})
-	}
 	all = append(all,
+		Role{Name: RoleRelay, Publish: append(slices.Clone(announced), "$JS.API.STREAM.INFO."+Interactions, "$JS.API.STREAM.INFO."+Events)}, // whether they take atomic batches
+		Role{Name: RoleBridge, Publish: announced},
+		Role{Name: RoleSweeper, Publish: announced},
 		Role{Name: RoleWorker, Publish: worker()},
 		Role{Name: RoleProvisioning, Publish: provisioning()},
 		Role{Name: RoleOperator, Publish: operator()})

@@ -72,7 +72,7 @@ func TestServerReadsWhatIsPrinted(t *testing.T) {
 	if len(o.Nkeys) != len(Roles())-1 || len(o.Users) != 0 {
 		t.Errorf("got %d keys and %d passwords, want one key for each role but sequin", len(o.Nkeys), len(o.Users))
 	}
-	if err := os.Chmod(SeedFile(filepath.Join(dir, "keys"), RoleRelay), 0o644); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(SeedFile(filepath.Join(dir, "keys"), RoleRelay), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Keys(filepath.Join(dir, "keys")); err == nil || !strings.Contains(err.Error(), "relay") || !strings.Contains(err.Error(), "chmod 0600") {

@@ -116,7 +116,7 @@ func (v *visitor) mayNot(what string, do func(ctx context.Context) error) {
 			v.t.Errorf("%s: got %v, want it not permitted", what, err)
 		}
 		cancel()
-		<-done
+		_ = <-done // it ends with its context
 	case err := <-done:
 		if err == nil { // a publish without an answer, or a subscription: the refusal comes behind it
 			select {
