@@ -47,6 +47,7 @@ type Config struct {
 	SpoolDir       string                    `env:"SPOOL_DIR, default=spool"` // answers that the database could not take
 	Reclassify     consumer.ReclassifyConfig `env:", prefix=RECLASSIFY_"`
 	NATS           transport.Config          `env:", prefix=NATS_"`
+	Sweeper        SweeperIdentity           `env:", prefix=NATS_SWEEPER_"`
 	Consumer       consumer.Config           `env:", prefix=CONSUMER_"`
 	Flush          flush.Config              `env:", prefix=FLUSH_"`
 	Submit         submit.Timing             `env:", prefix=SUBMIT_"`
@@ -57,6 +58,13 @@ type Config struct {
 	Bridge         bridge.Config             `env:", prefix=BRIDGE_"`
 	HTTP           api.Config                `env:", prefix=HTTP_"`
 	Log            telemetry.LogConfig       `env:", prefix=LOG_"`
+}
+
+// SweeperIdentity is who publishes again what was lost, where the account lets a
+// worker publish no events.
+type SweeperIdentity struct {
+	Credentials string `env:"CREDENTIALS"` // as NATS_CREDENTIALS; empty: the worker itself publishes
+	InboxPrefix string `env:"INBOX_PREFIX"`
 }
 
 // Read takes the configuration from variables, and refuses what cannot work.
@@ -107,6 +115,7 @@ func (c Config) check() error {
 	}
 	wrong.refuse(c.Intake.MaxEvents > intake.MostEvents, "INTAKE_MAX_EVENTS", fmt.Sprintf("want 1 to %d", intake.MostEvents))
 	wrong.log(c.Log)
+	wrong.streams(c.NATS.Streams)
 	wrong.refuse(c.Consumer.BatchSize > transport.MaxAckPending/2, "CONSUMER_BATCH_SIZE", "want 1 to 2048")
 	wrong.refuse(c.LeaseTTL < time.Second, "LEASE_TTL", "want at least 1s: it is renewed three times in between")
 	wrong.refuse(c.DatabaseConns < 4, "DATABASE_CONNS", "want at least 4")
@@ -140,6 +149,11 @@ func (c complaints) err() error {
 func (c *complaints) address(name, url string) {
 	_, err := pgxpool.ParseConfig(url)
 	c.refuse(url == "" || err != nil, name, "is not a database address; want one such as postgres://runtime_worker@localhost/runtime")
+}
+
+func (c *complaints) streams(l transport.Limits) {
+	name, why := l.Check()
+	c.refuse(why != "", "NATS_STREAM_"+name, why)
 }
 
 func (c *complaints) log(cfg telemetry.LogConfig) {

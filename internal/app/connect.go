@@ -2,10 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 )
 
@@ -29,6 +33,16 @@ func Pool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
 	return pool, nil
+}
+
+// connect opens a connection that tells when it is refused something: JetStream
+// says nothing to whom the account lets ask nothing.
+func connect(cfg transport.Config, name string, log zerolog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	return transport.Connect(cfg, name, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrAuthorization) {
+			log.Error().Str("event", "nats.refused").Str("identity", name).Err(err).Send()
+		}
+	}))
 }
 
 // until repeats do until it succeeds: services of one machine start together.

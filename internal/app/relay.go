@@ -30,6 +30,7 @@ func ReadRelay(ctx context.Context, from envconfig.Lookuper) (cfg RelayConfig, e
 	wrong.numbers(reflect.ValueOf(cfg), "")
 	wrong.address("RELAY_DATABASE_URL", cfg.Relay.DatabaseURL)
 	wrong.log(cfg.Log)
+	wrong.streams(cfg.NATS.Streams)
 	return cfg, wrong.err()
 }
 
@@ -40,7 +41,7 @@ func Relay(ctx context.Context, cfg RelayConfig, log zerolog.Logger) error {
 		return err
 	}
 	defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
-	nc, _, err := transport.Connect(cfg.NATS, "relay")
+	nc, _, err := connect(cfg.NATS, "relay", log)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -39,6 +40,9 @@ type parts struct {
 	producer  *pgxpool.Pool // nil where events are not taken over HTTP
 	nc        *nats.Conn
 	js        jetstream.JetStream
+	sweeperNC *nats.Conn // nil where the worker itself publishes again
+	sweeperJS jetstream.JetStream
+	streams   *streamGauge
 	tenants   *tenant.Directory
 	desk      *submit.Desk
 	loop      *flush.Loop
@@ -64,6 +68,9 @@ func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	if err := p.build(); err != nil {
 		return err
 	}
+	if p.streams, err = newStreamGauge(); err != nil {
+		return err
+	}
 	events, err := p.intake(ctx)
 	if err != nil {
 		return err
@@ -73,7 +80,7 @@ func Serve(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		server.Mount(intake.Route, events)
 	}
 	if cfg.Bridge.On() {
-		rows, err := bridge.New(cfg.Bridge, bridge.Deps{Pool: p.pool, JS: p.js, Now: time.Now, Log: log})
+		rows, err := bridge.New(cfg.Bridge, bridge.Deps{Pool: p.pool, JS: cmp.Or(p.sweeperJS, p.js), Now: time.Now, Log: log})
 		if err != nil {
 			return err
 		}
@@ -108,8 +115,14 @@ func (p *parts) open(ctx context.Context) error {
 		}
 		p.standbys = append(p.standbys, pool)
 	}
-	if p.nc, p.js, err = transport.Connect(p.cfg.NATS, p.cfg.Instance); err != nil {
+	if p.nc, p.js, err = connect(p.cfg.NATS, p.cfg.Instance, p.log); err != nil {
 		return err
+	}
+	if who := p.cfg.Sweeper; who.Credentials != "" {
+		cfg := transport.Config{URL: p.cfg.NATS.URL, Credentials: who.Credentials, InboxPrefix: who.InboxPrefix}
+		if p.sweeperNC, p.sweeperJS, err = connect(cfg, p.cfg.Instance+" sweeper", p.log); err != nil {
+			return fmt.Errorf("NATS_SWEEPER_CREDENTIALS: %w", err)
+		}
 	}
 	if err := until(ctx, p.log, "wait.database", func(ctx context.Context) (err error) {
 		p.tenants, err = tenant.Open(ctx, p.pool, p.log)
@@ -120,9 +133,11 @@ func (p *parts) open(ctx context.Context) error {
 	if !p.cfg.NATS.Provision {
 		return nil
 	}
-	return until(ctx, p.log, "wait.nats", func(ctx context.Context) error {
-		return transport.Provision(ctx, p.js, p.pool, p.cfg.NATS.Streams, time.Now())
-	})
+	return until(ctx, p.log, "wait.nats", p.provision)
+}
+
+func (p *parts) provision(ctx context.Context) error {
+	return transport.Provision(ctx, p.js, p.pool, p.cfg.NATS.Streams, time.Now())
 }
 
 func (p *parts) build() error {
@@ -233,7 +248,7 @@ func Splitters() map[string]func(api string, body []byte) ([][]byte, error) {
 func (p *parts) lead(ctx context.Context) error {
 	job := lease.Job{Name: "leader", Owner: p.cfg.Instance, TTL: p.cfg.LeaseTTL}
 	return lease.Run(ctx, p.pool, job, func(ctx context.Context, token int64) error {
-		sweeper, err := sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Slot: migrations.Slot, Now: time.Now, Log: p.log,
+		sweeper, err := sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Publisher: p.sweeperJS, Slot: migrations.Slot, Now: time.Now, Log: p.log,
 			Actor: "runtime:" + p.cfg.Instance, Hold: func(ctx context.Context, tx pgx.Tx) error { return job.Hold(ctx, tx, token) }})
 		if err != nil {
 			return err
@@ -271,30 +286,68 @@ func (p *parts) announce(ctx context.Context) error {
 	return nil
 }
 
-// watch compares the live streams with what we need.
+// watch compares the live streams with what we need. What is gone altogether is
+// made again: a server that lost its disk has lost nothing that the outbox has not.
 func (p *parts) watch(ctx context.Context) error {
-	for ctx.Err() == nil {
-		found, err := transport.Drift(ctx, p.js, p.cfg.NATS.Streams)
-		why := ""
-		if err == nil && len(found) > 0 {
-			why = fmt.Sprint(found)
+	for answered := time.Now(); ctx.Err() == nil; sleep(ctx, watchEvery) {
+		began := time.Now()
+		seen, err := p.look(ctx)
+		if err == nil && seen.Missing && p.cfg.NATS.Provision {
+			p.log.Warn().Str("event", "streams.provisioned").Strs("missing", seen.Drift).AnErr("error", p.provision(ctx)).Send()
+			seen, err = p.look(ctx)
 		}
-		if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
-			p.log.Error().Str("event", "streams.drifted").Strs("settings", found).Send()
+		switch {
+		case err == nil:
+			answered = began
+			p.judge(seen)
+		case time.Since(answered) >= leaderWithin && ctx.Err() == nil:
+			answered = time.Now()
+			p.elsewhere(p.nc, err)
+			p.elsewhere(p.sweeperNC, err)
 		}
-		sleep(ctx, 30*time.Second)
 	}
 	return nil
+}
+
+const (
+	watchEvery   = 3 * time.Second
+	lookWithin   = 3 * time.Second
+	leaderWithin = 10 * time.Second // a cluster that has lost one finds another
+)
+
+// elsewhere goes to another server: one that is cut off from its cluster still
+// lets its clients talk, and would keep us for ever.
+func (p *parts) elsewhere(nc *nats.Conn, why error) {
+	if nc == nil || !nc.IsConnected() || len(nc.Servers()) < 2 {
+		return
+	}
+	from := nc.ConnectedAddr()
+	p.log.Warn().Str("event", "nats.moved").Str("from", from).AnErr("why", why).AnErr("error", nc.ForceReconnect()).Send()
+}
+
+func (p *parts) look(ctx context.Context) (transport.Sight, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	return transport.Look(ctx, p.js, p.cfg.NATS.Streams)
+}
+
+// judge keeps what was seen, and tells when it is something else than before.
+func (p *parts) judge(seen transport.Sight) {
+	p.streams.fill.Store(&seen.Fill)
+	why := ""
+	if len(seen.Drift) > 0 {
+		why = fmt.Sprint(seen.Drift)
+	}
+	if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
+		p.log.Error().Str("event", "streams.drifted").Strs("settings", seen.Drift).Send()
+	}
 }
 
 func (p *parts) checks() []api.Check {
 	checks := []api.Check{
 		{Name: "postgres", Do: func(ctx context.Context) string { return failure(p.pool.Ping(ctx)) }},
 		{Name: "nats", Do: func(context.Context) string {
-			if p.nc.Status() != nats.CONNECTED {
-				return "connection is " + p.nc.Status().String()
-			}
-			return ""
+			return unconnected(p.nc)
 		}},
 		{Name: "streams", Do: func(context.Context) string {
 			if why := p.drift.Load(); why != nil {
@@ -304,6 +357,9 @@ func (p *parts) checks() []api.Check {
 		}},
 	}
 	checks = append(checks, api.Check{Name: "slot", Do: func(context.Context) string { return p.slot.Ready() }})
+	if p.sweeperNC != nil {
+		checks = append(checks, api.Check{Name: "nats sweeper", Do: func(context.Context) string { return unconnected(p.sweeperNC) }})
+	}
 	if p.producer != nil {
 		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
 	}
@@ -313,7 +369,17 @@ func (p *parts) checks() []api.Check {
 	return checks
 }
 
+func unconnected(nc *nats.Conn) string {
+	if nc.Status() != nats.CONNECTED {
+		return "connection is " + nc.Status().String()
+	}
+	return ""
+}
+
 func (p *parts) close() {
+	if p.sweeperNC != nil {
+		p.sweeperNC.Close()
+	}
 	if p.nc != nil {
 		p.nc.Close()
 	}

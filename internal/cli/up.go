@@ -17,11 +17,12 @@ type upCommand struct {
 	Chaos    string        `enum:",light" default:"" help:"light: kill worker and relay, lose requests and answers."`
 	Seed     uint64        `help:"Of chaos, to repeat a run (default: drawn, and printed)."`
 	JSON     bool          `name:"json" help:"Print one JSON object at the end (with --for)."`
+	Sync     bool          `name:"sync-always" help:"JetStream syncs to disk before each acknowledgement, and takes atomic batches (for a new data directory)."`
 	PortBase int           `default:"47000" help:"First of eight ports on loopback."`
 }
 
 func (c upCommand) Run(ctx context.Context, o output) error {
-	result, err := up.Run(ctx, up.Options{Demo: c.Demo, DataDir: c.DataDir, Fresh: c.Fresh, For: c.For, Rate: c.Rate, Chaos: c.Chaos, Seed: c.Seed, JSON: c.JSON, PortBase: c.PortBase}, o.out, o.err)
+	result, err := up.Run(ctx, up.Options{Demo: c.Demo, DataDir: c.DataDir, Fresh: c.Fresh, For: c.For, Rate: c.Rate, Chaos: c.Chaos, Seed: c.Seed, JSON: c.JSON, SyncAlways: c.Sync, PortBase: c.PortBase}, o.out, o.err)
 	if err != nil || result == nil {
 		return err
 	}

@@ -15,6 +15,7 @@ func Places() []Place {
 		{"relay_after_puback_before_confirm", "relay", "the same"},
 		{"bridge_after_puback_before_2xx", "serve", "Sequin has no answer and sends the batch again; what is stored is met by its id"},
 		{"in_slot_recreate", "relay", "there is no slot and its loss is written down: the next relay makes one, and what is in between is swept"},
+		{"relay_in_group", "relay", "nothing of the group is stored: all of it is read and sent again"},
 		{"sweep_after_publish", "serve", "nothing says what was published: it is published again, and met by its id"},
 		{"after_fetch", "serve", "nothing was written: the messages come again"},
 		{"after_persist_before_ack", "serve", "the rows are there: the messages come again and are duplicates"},

@@ -48,6 +48,10 @@ func RunNATS(ctx context.Context, cfg NATSConfig) error {
 	if err != nil {
 		return err
 	}
+	return n.wait(ctx)
+}
+
+func (n *NATS) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		n.Stop()
@@ -56,6 +60,29 @@ func RunNATS(ctx context.Context, cfg NATSConfig) error {
 		n.Stop()
 		return errors.New("nats server ended by itself")
 	}
+}
+
+// RunNATSFile serves what a nats-server.conf says until ctx ends. The file is read
+// once; who runs another server on the same store is told so.
+func RunNATSFile(ctx context.Context, path string, log func(level, text string)) error {
+	opts, err := server.ProcessConfigFile(path)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if opts.StoreDir == "" {
+		return fmt.Errorf("%s: jetstream has no store_dir", path)
+	}
+	opts.NoSigs = true
+	claim, err := ClaimDir(opts.StoreDir)
+	if err != nil {
+		return fmt.Errorf("start nats: %w", err)
+	}
+	n := &NATS{claim: claim, port: opts.Port, grace: opts.Cluster.Name != "", done: make(chan struct{})}
+	if err := n.serve(ctx, opts, log); err != nil {
+		claim.Release()
+		return fmt.Errorf("start nats: %w", err)
+	}
+	return n.wait(ctx)
 }
 
 // StartNATS starts a server and returns when it accepts connections and its
@@ -83,11 +110,15 @@ func (n *NATS) run(ctx context.Context, cfg NATSConfig, port int) error {
 	if err != nil {
 		return err
 	}
+	return n.serve(ctx, opts, cfg.Log)
+}
+
+func (n *NATS) serve(ctx context.Context, opts *server.Options, write func(level, text string)) error {
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("configure nats: %w", err)
 	}
-	log := &natsLog{write: cfg.Log, fatal: make(chan string, 1)}
+	log := &natsLog{write: write, fatal: make(chan string, 1)}
 	s.SetLoggerV2(log, false, false, false)
 	started := make(chan struct{})
 	go func() { // recovery of large streams takes a while, and ctx may end meanwhile

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +111,60 @@ func TestRunNATSUntilItsContextEnds(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want a quiet end", err)
+	}
+}
+
+// A nats-server.conf is served as it says, and its store by one server only.
+func TestRunNATSFile(t *testing.T) {
+	t.Parallel()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nats-server.conf")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(fmt.Sprintf("listen: %q\nauthorization { user: a, password: b }\njetstream { store_dir: %q, sync_interval: always }\n", fmt.Sprintf("%s:%d", loopback, port), filepath.Join(dir, "store")))
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	go func() {
+		done <- RunNATSFile(ctx, path, func(_, text string) {
+			if strings.Contains(text, "Server is ready") {
+				once.Do(func() { close(ready) })
+			}
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	url := fmt.Sprintf("nats://%s:%d", loopback, port)
+	if _, err := nats.Connect(url); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("got %v, want nobody let in without a name", err)
+	}
+	nc, err := nats.Connect(url, nats.UserInfo("a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if err := RunNATSFile(t.Context(), path, nil); !errors.Is(err, ErrInUse) {
+		t.Errorf("got %v for a second one, want %v", err, ErrInUse)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("got %v, want a quiet end", err)
+	}
+	for text, want := range map[string]string{"listen: 1": "no store_dir", "jetstream { store_dir: $NO_SUCH_VARIABLE }": "NO_SUCH_VARIABLE", "jetstream { colour: red }": "colour"} {
+		write(text)
+		if err := RunNATSFile(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
 	}
 }
 

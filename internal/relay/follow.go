@@ -55,6 +55,7 @@ func (s *session) follow(ctx context.Context) error {
 // read from a dead server. The deadline of a context that ended meanwhile stays.
 func (f *follower) beforeRead(ctx context.Context) func(bool) error {
 	return func(short bool) error {
+		wake(f.groups.more) // nothing else is here to wait for
 		if short && f.idx >= napAfter {
 			time.Sleep(nap) //nolint:forbidigo // it saves wake-ups; a timer would add one
 		}
@@ -141,18 +142,30 @@ func (f *follower) insert(ctx context.Context, idx uint64) error {
 }
 
 // publish waits for room in the window. What cannot be written to the connection
-// waits there for it to come back.
+// waits there for it to come back, and what has a group goes with it.
 func (f *follower) publish(ctx context.Context, out *outgoing) error {
-	seq, ok := f.window.put(out)
+	// Behind fresh messages everything is fresh: a stream that takes no groups any
+	// more must not get its messages in another order for it.
+	take, grouped := f.window.put, f.groups.wanted(out.subject) || f.window.freshOnes() > 0
+	if grouped {
+		take = f.window.hold
+	}
+	seq, ok := take(out)
 	for !ok {
+		wake(f.groups.more)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-f.window.room:
 		}
-		seq, ok = f.window.put(out)
+		seq, ok = take(out)
 	}
-	err := f.publisher.send(seq, out)
+	var err error
+	if !grouped {
+		err = f.publisher.send(seq, out)
+	} else if f.window.freshOnes() >= f.groups.size() {
+		wake(f.groups.more)
+	}
 	crash.Point("relay_after_publish")
 	return err
 }

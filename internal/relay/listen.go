@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -14,7 +15,8 @@ import (
 // listen opens the inbox for PubAcks: one subscription for all of them, and no
 // future for each. The reply subject ends with the message's number.
 func (s *session) listen() (stop func(), err error) {
-	s.inbox = s.nc.NewInbox() + "."
+	inbox := s.nc.NewInbox()
+	s.inbox, s.token = inbox+".", inbox[strings.LastIndexByte(inbox, '.')+1:]+"-"
 	sub, err := s.nc.Subscribe(s.inbox+"*", s.heard)
 	if err != nil {
 		return nil, fmt.Errorf("listen for acknowledgements: %w", err)
@@ -31,7 +33,12 @@ func (s *session) listen() (stop func(), err error) {
 }
 
 func (s *session) heard(m *nats.Msg) {
-	seq, err := strconv.ParseUint(m.Subject[len(s.inbox):], 36, 64)
+	if stream, ok := strings.CutPrefix(m.Subject[len(s.inbox):], streamMark); ok {
+		s.heardOfStream(stream, m.Data)
+		return
+	}
+	name, ofGroup := strings.CutPrefix(m.Subject[len(s.inbox):], groupMark)
+	number, err := strconv.ParseUint(name, 36, 64)
 	if err != nil {
 		return // not ours
 	}
@@ -39,7 +46,17 @@ func (s *session) heard(m *nats.Msg) {
 	if len(m.Header) > 0 {
 		status = m.Header.Get("Status")
 	}
-	switch a := readAnswer(status, m.Data); a.verdict {
+	if ofGroup {
+		s.heardOfGroup(number, status, m.Data)
+		return
+	}
+	s.heardOf(number, readAnswer(status, m.Data))
+}
+
+// heardOf notes what became of one message.
+func (s *session) heardOf(seq uint64, a answer) {
+	s.decided(a)
+	switch a.verdict {
 	case stored:
 		s.counts.stored.Add(1)
 		s.window.settle(seq)
@@ -51,6 +68,14 @@ func (s *session) heard(m *nats.Msg) {
 	default:
 		s.window.failed(seq)
 		s.notStored(a)
+	}
+}
+
+// decided notes that a stream has decided. A server that is cut off from its
+// cluster has errors of its own for us.
+func (s *session) decided(a answer) {
+	if a.code != brokerError && a.code != noStream {
+		s.answers.Add(1)
 	}
 }
 

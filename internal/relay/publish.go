@@ -14,6 +14,10 @@ const (
 	headerMsgID  = nats.MsgIdHdr
 	headerStream = nats.ExpectedStreamHdr // ours only: a message that goes elsewhere is an error, not a loss
 	headerTrace  = "traceparent"
+
+	headerGroup  = "Nats-Batch-Id"
+	headerPlace  = "Nats-Batch-Sequence" // from 1
+	headerCommit = "Nats-Batch-Commit"   // on the last: all are stored, or none
 )
 
 // subjectsKept bounds the strings kept for subjects; there are few of them.

@@ -37,6 +37,7 @@ type Config struct {
 	File        string        `env:"SEQUIN_FILE"`                   // empty: the one in the binary
 	Window      int           `env:"WINDOW, default=4096"`          // messages without a PubAck
 	WindowBytes int           `env:"WINDOW_BYTES, default=2097152"` // of all of them; also the largest one. 4 MiB is no faster, and makes 40 MiB of the process
+	Group       int           `env:"GROUP, default=500"`            // messages of one atomic batch, where the stream takes them; 1: none
 	AckTimeout  time.Duration `env:"ACK_TIMEOUT, default=10s"`      // then a message counts as not stored
 	DrainFor    time.Duration `env:"DRAIN_FOR, default=5s"`         // for PubAcks at shutdown
 	StallFor    time.Duration `env:"STALL_FOR, default=60s"`        // then Postgres gives a relay up that takes nothing of what it sends
@@ -96,6 +97,9 @@ func (c Config) check() error {
 	}
 	least(c.Window >= 1, "WINDOW", c.Window, 1)
 	least(c.WindowBytes >= leastBytes, "WINDOW_BYTES", c.WindowBytes, leastBytes)
+	if c.Group > mostOfGroup {
+		errs = append(errs, fmt.Errorf("RELAY_GROUP is %d: give it at most %d, which is what a server takes", c.Group, mostOfGroup))
+	}
 	least(c.AckTimeout >= tendEvery, "ACK_TIMEOUT", c.AckTimeout, tendEvery) // nobody looks more often
 	return errors.Join(errs...)
 }

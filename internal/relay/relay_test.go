@@ -19,7 +19,7 @@ func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	var got Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &got, Lookuper: envconfig.MapLookuper(map[string]string{"DATABASE_URL": "postgres://x"})})
-	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
+	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -41,6 +41,7 @@ func TestNewRefuses(t *testing.T) {
 		"a window without messages":  {func(c *Config) { c.Window = 0 }, "RELAY_WINDOW is 0: give it at least 1"},
 		"a window of a few bytes":    {func(c *Config) { c.WindowBytes = 1000 }, "RELAY_WINDOW_BYTES is 1000: give it at least 65536"},
 		"no time for an answer":      {func(c *Config) { c.AckTimeout = 0 }, "RELAY_ACK_TIMEOUT is 0s: give it at least 200ms"},
+		"groups beyond the server's": {func(c *Config) { c.Group = 1001 }, "RELAY_GROUP is 1001: give it at most 1000"},
 		"a file that is not there":   {func(c *Config) { c.File = bad + ".not" }, "read the file named by RELAY_SEQUIN_FILE"},
 		"a file that Sequin refuses": {func(c *Config) { c.File = bad }, bad + ": sinks[0].colour: unknown field"},
 	} {

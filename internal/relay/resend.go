@@ -15,10 +15,23 @@ func (w *window) refused(seq uint64) {
 	wake(w.kick)
 }
 
+// again notes that messages were not stored as a group: each goes at once, alone,
+// and nothing has failed yet.
+func (w *window) again(seqs []uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, seq := range seqs {
+		if seq >= w.oldest && seq < w.next && w.slot(seq).state == sent {
+			w.slot(seq).state, w.slot(seq).due = waiting, w.now
+		}
+	}
+	wake(w.kick)
+}
+
 func (w *window) move(seq uint64, to state, failure bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if seq < w.oldest || seq >= w.next || w.slot(seq).state == done {
+	if seq < w.oldest || seq >= w.freshFrom || w.slot(seq).state == done {
 		return
 	}
 	w.slot(seq).move(to, failure, w.now, w.random)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -74,10 +75,15 @@ func TestKilledAtCrashPoints(t *testing.T) {
 		"after a publish within a transaction":   "relay_after_publish:700",
 		"before the first confirmation":          "relay_after_puback_before_confirm",
 		"before a later confirmation, with load": "relay_after_puback_before_confirm:3",
+		"within a group":                         "relay_in_group",
+		"within a later group":                   "relay_in_group:900",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
+			if strings.Contains(name, "group") {
+				r = newGroupRig(t)
+			}
 			load := r.produce()
 			marker := filepath.Join(t.TempDir(), "hit")
 			r.child(crash.Env+"="+point, crash.MarkerEnv+"="+marker).ExitedWith(128 + int(syscall.SIGKILL))
@@ -98,13 +104,17 @@ func TestKilledAtCrashPoints(t *testing.T) {
 // TestKilledAtAnyTime kills one process after the other.
 func TestKilledAtAnyTime(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	t.Run("one by one", func(t *testing.T) { t.Parallel(); newRig(t).killAtAnyTime() })
+	t.Run("in groups", func(t *testing.T) { t.Parallel(); newGroupRig(t).killAtAnyTime() })
+}
+
+func (r *rig) killAtAnyTime() {
 	load := r.produce()
 	for i := range 3 {
 		child := r.child()
 		child.Line("relay.connected")
 		seen := r.count()
-		await(t, "some progress", func() bool { return r.count() > seen+uint64(100*i) })
+		await(r.t, "some progress", func() bool { return r.count() > seen+uint64(100*i) })
 		child.Kill()
 	}
 	load.stop()

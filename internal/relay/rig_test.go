@@ -23,7 +23,7 @@ import (
 const patience = 30 * time.Second
 
 func testConfig(url string) Config {
-	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
+	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
 }
 
 // rig is a database with an outbox and a slot, and a JetStream server.
@@ -34,12 +34,24 @@ type rig struct {
 	cfg  Config
 	log  *logBook
 	js   jetstream.JetStream // for count
+
+	atomic bool // the streams take groups
 }
 
 // newRig has the schema of our migrations, and the streams of our design.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := bareRig(t, testenv.Cluster(t))
+	r.provision()
+	r.makeSlot()
+	return r
+}
+
+// newGroupRig has streams that take atomic batches.
+func newGroupRig(t *testing.T) *rig {
+	t.Helper()
+	r := bareRig(t, testenv.Cluster(t))
+	r.atomic = true
 	r.provision()
 	r.makeSlot()
 	return r
@@ -61,8 +73,12 @@ func (r *rig) makeSlot() {
 
 func (r *rig) provision() {
 	r.t.Helper()
-	js := r.nats.JetStream()
-	for _, cfg := range transport.Streams(transport.Limits{Replicas: 1, InteractionsBytes: 1 << 30, EventsBytes: 1 << 30, DLQBytes: 1 << 20}) {
+	r.provisionOn(r.nats.JetStream())
+}
+
+func (r *rig) provisionOn(js jetstream.JetStream) {
+	r.t.Helper()
+	for _, cfg := range transport.Streams(transport.Limits{Replicas: 1, InteractionsBytes: 1 << 30, EventsBytes: 1 << 30, DLQBytes: 1 << 20, Atomic: r.atomic}) {
 		if _, err := js.CreateStream(r.t.Context(), cfg); err != nil {
 			r.t.Fatal(err)
 		}

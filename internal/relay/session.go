@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,7 +19,10 @@ type session struct {
 	window *window
 	inbox  string
 	looked uint64 // the position at the last look; owned by tend
+	token  string // of no other session's groups
+	groups *groups
 
+	answers     atomic.Int64     // that are a stream's decision
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
 }
@@ -42,13 +46,14 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 	}
 	defer feed.close()
 	w.reset(time.Now())
-	s := &session{Relay: r, side: side, feed: feed, window: w, asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
+	s := &session{Relay: r, side: side, feed: feed, window: w, groups: newGroups(r.cfg), asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
 	defer r.nc.RemoveStatusListener(s.reconnected)
 	stop, err := s.listen()
 	if err != nil {
 		return err
 	}
 	defer stop()
+	s.askFirst(ctx)
 	r.idle.Store(nil)
 	r.log.Info().Str("event", "relay.connected").Str("publication", r.plan.publication).Str("sink", r.plan.sink.Name).Send()
 	return s.run(ctx)
@@ -65,6 +70,7 @@ func (s *session) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, stop)()
 	group.Go(func() error { return s.confirm(work) })
 	group.Go(func() error { return s.tend(work) })
+	group.Go(func() error { return s.gather(work) })
 	group.Go(func() error {
 		err := s.follow(reading)
 		if ctx.Err() != nil {

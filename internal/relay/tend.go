@@ -11,6 +11,8 @@ import (
 const (
 	tendEvery = 200 * time.Millisecond // how exact times in the window are
 	lookEvery = 10 * time.Second       // at the slot's lag, and whether trouble is over
+
+	leaderWithin = 10 * time.Second // a cluster that has lost one finds another
 )
 
 // tend looks after what is in the window: sends again what is due, parks what
@@ -20,16 +22,26 @@ func (s *session) tend(ctx context.Context) error {
 	defer tick.Stop()
 	p := s.publisher()
 	var looked time.Time
+	still := stillness{since: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.reconnected:
 			s.window.tick(time.Now())
+			s.groups.forget()
+			s.ask()
 			s.window.reconnected()
+			wake(s.groups.more)
 		case <-s.window.kick:
 		case now := <-tick.C:
 			s.window.tick(now)
+			s.groups.expire(now.Add(-s.cfg.AckTimeout))
+			wake(s.groups.more)
+			if still.lasts(s.answers.Load(), s.window.outstanding() > 0, now) >= max(s.cfg.AckTimeout, leaderWithin) {
+				still.since = now
+				s.elsewhere()
+			}
 			if now.Sub(looked) >= lookEvery {
 				looked = now
 				if err := s.look(ctx); err != nil {
@@ -44,6 +56,29 @@ func (s *session) tend(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// stillness is since when no stream has decided about a message although some
+// wait.
+type stillness struct {
+	since   time.Time
+	answers int64
+}
+
+func (s *stillness) lasts(answers int64, waiting bool, now time.Time) time.Duration {
+	if answers != s.answers || !waiting {
+		s.answers, s.since = answers, now
+	}
+	return now.Sub(s.since)
+}
+
+// elsewhere goes to another server: one that is cut off from its cluster still
+// lets its clients talk, and would keep us for ever.
+func (s *session) elsewhere() {
+	if !s.nc.IsConnected() || len(s.nc.Servers()) < 2 {
+		return
+	}
+	s.log.Warn().Str("event", "nats.moved").Str("from", s.nc.ConnectedAddr()).AnErr("error", s.nc.ForceReconnect()).Send()
 }
 
 func (s *session) look(ctx context.Context) error {

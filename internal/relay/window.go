@@ -7,12 +7,13 @@ import (
 
 // state is where a message in the window stands.
 //
-//	         ┌────────── due, or the connection is back ─────────┐
-//	         ▼                                                   │
-//	free ─▶ sent ── failed, timed out, could not be written ─▶ waiting
-//	 ▲       │ │                                                 │
-//	 │       │ └─ refused for ever ─▶ refused ─ row committed ─┐ │ a late PubAck
-//	 └───────┴── PubAck ───────────────────────────────────────┴─┘
+//	 ┌─▶ fresh ─┐ its group goes
+//	 │          ▼┌────────── due, or the connection is back ─────────┐
+//	 │          ▼▼                                                   │
+//	free ────▶ sent ── failed, timed out, could not be written ─▶ waiting
+//	 ▲          │ │                                                  │
+//	 │          │ └─ refused for ever ─▶ refused ─ row committed ─┐  │ a late PubAck
+//	 └──────────┴── PubAck ───────────────────────────────────────┴──┘
 //
 // A slot is used again when its message and every older one is done.
 type state byte
@@ -22,6 +23,7 @@ const (
 	sent          // a PubAck may come until due
 	waiting       // to be sent again when due
 	refused       // never to be published: to be parked
+	fresh         // not sent yet: it waits for its group
 )
 
 // outgoing is what is published: views of a reused buffer.
@@ -45,6 +47,7 @@ type window struct {
 	slots      []slot // of message n at n modulo its length
 	oldest     uint64 // the first message that is not done
 	next       uint64 // the number of the next message
+	freshFrom  uint64 // the first message that is fresh; all behind it are too
 	arena      arena
 	marks      marks
 	now        time.Time
@@ -71,7 +74,7 @@ func (w *window) reset(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.slots)
-	w.oldest, w.marks, w.now, w.easing, w.full = w.next, marks{}, now, 0, false
+	w.oldest, w.freshFrom, w.marks, w.now, w.easing, w.full = w.next, w.next, marks{}, now, 0, false
 	w.arena.clear()
 	for _, c := range []chan struct{}{w.room, w.progress, w.kick} {
 		select {
@@ -92,7 +95,12 @@ func (w *window) slot(seq uint64) *slot { return &w.slots[seq%uint64(len(w.slots
 
 // put takes a message in as sent, and gives its number; not ok when there is no
 // room, and room will tell when to ask again.
-func (w *window) put(m *outgoing) (seq uint64, ok bool) {
+func (w *window) put(m *outgoing) (seq uint64, ok bool) { return w.takeIn(m, sent) }
+
+// hold takes a message in as fresh: it goes with its group.
+func (w *window) hold(m *outgoing) (seq uint64, ok bool) { return w.takeIn(m, fresh) }
+
+func (w *window) takeIn(m *outgoing, as state) (seq uint64, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := -1
@@ -105,7 +113,10 @@ func (w *window) put(m *outgoing) (seq uint64, ok bool) {
 	}
 	seq = w.next
 	w.next++
-	*w.slot(seq) = slot{state: sent, due: w.now.Add(w.ackTimeout), at: at, lengths: w.arena.fill(at, m)}
+	*w.slot(seq) = slot{state: as, due: w.now.Add(w.ackTimeout), at: at, lengths: w.arena.fill(at, m)}
+	if as == sent {
+		w.freshFrom = w.next
+	}
 	return seq, true
 }
 
@@ -118,21 +129,24 @@ func (w *window) mark(lsn uint64) {
 }
 
 // settle notes that a message is stored or parked. News of an older life of its
-// slot, or a second PubAck, changes nothing.
+// slot or of what was never sent, or a second PubAck, changes nothing.
 func (w *window) settle(seq uint64) (first bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if seq < w.oldest || seq >= w.next || w.slot(seq).state == done {
+	if seq < w.oldest || seq >= w.freshFrom || w.slot(seq).state == done {
 		return false
 	}
-	s := w.slot(seq)
+	w.end(w.slot(seq))
+	w.advance()
+	return true
+}
+
+func (w *window) end(s *slot) {
 	if s.failures > 0 { // what refused it takes messages again
 		w.easing += 2
 		wake(w.kick)
 	}
 	s.state = done
-	w.advance()
-	return true
 }
 
 // advance gives back what is done at the old end, and moves the position.
@@ -176,4 +190,39 @@ func wake(c chan struct{}) {
 	case c <- struct{}{}:
 	default: // it is told already
 	}
+}
+
+// freshOnes counts the messages that wait for their group.
+func (w *window) freshOnes() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return int(w.next - w.freshFrom)
+}
+
+// nextFresh copies the first fresh message into m; it counts as sent from here
+// on.
+func (w *window) nextFresh(m *outgoing) (seq uint64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.freshFrom == w.next {
+		return 0, false
+	}
+	seq = w.freshFrom
+	w.freshFrom++
+	s := w.slot(seq)
+	s.state, s.due = sent, w.now.Add(w.ackTimeout)
+	w.arena.read(s.at, s.lengths, m)
+	return seq, true
+}
+
+// settleAll is settle for many at once.
+func (w *window) settleAll(seqs []uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, seq := range seqs {
+		if seq >= w.oldest && seq < w.freshFrom && w.slot(seq).state != done {
+			w.end(w.slot(seq))
+		}
+	}
+	w.advance()
 }

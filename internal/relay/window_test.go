@@ -216,16 +216,27 @@ func TestWindowModel(t *testing.T) {
 		now := dawn
 		pick := func() uint64 { return rapid.Uint64Range(0, next).Draw(t, "seq") }
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
-			switch rapid.SampledFrom([]string{"put", "put", "mark", "settle", "settle", "fail", "unsent", "refuse", "reconnect", "due", "probe"}).Draw(t, "step") {
-			case "put":
+			switch step := rapid.SampledFrom([]string{"put", "hold", "take", "mark", "settle", "settle", "fail", "unsent", "refuse", "reconnect", "again", "due", "probe"}).Draw(t, "step"); step {
+			case "put", "hold":
 				body := strings.Repeat(string(rune('a'+next%26)), rapid.IntRange(0, 150).Draw(t, "size"))
-				if seq, ok := w.put(&outgoing{subject: []byte("s"), body: []byte(body)}); ok {
+				in := w.hold
+				if step == "put" && w.freshOnes() == 0 { // as the relay does
+					in = w.put
+				}
+				if seq, ok := in(&outgoing{subject: []byte("s"), body: []byte(body)}); ok {
 					if seq != next {
 						t.Fatalf("got number %d, want %d", seq, next)
 					}
 					all[seq] = &entry{body: body}
 					next++
 				}
+			case "take":
+				var out outgoing
+				if seq, ok := w.nextFresh(&out); ok && string(out.body) != all[seq].body {
+					t.Fatalf("message %d goes as %q, want %q", seq, out.body, all[seq].body)
+				}
+			case "again":
+				w.again([]uint64{pick(), pick()})
 			case "mark":
 				lsn += 10
 				marks[lsn] = next
@@ -270,6 +281,9 @@ func TestWindowModel(t *testing.T) {
 			}
 		}
 		// Whatever happened, when all are done everything is.
+		for ok := true; ok; {
+			_, ok = w.nextFresh(&outgoing{})
+		}
 		for seq := range next {
 			w.settle(seq)
 		}

@@ -58,7 +58,7 @@ func (s *Sweeper) publishOne(ctx context.Context, r row, all *sent) error {
 	var ack *jetstream.PubAck
 	err := nats.ErrMaxPayload
 	if len(msg.Subject) <= longestSubject {
-		ack, err = s.JS.PublishMsg(ctx, msg, jetstream.WithExpectStream(streamOf(r)))
+		ack, err = s.Publisher.PublishMsg(ctx, msg, jetstream.WithExpectStream(streamOf(r)))
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()

@@ -42,10 +42,13 @@ type Config struct {
 
 // Deps are what a Sweeper works with.
 type Deps struct {
-	Pool *pgxpool.Pool // as runtime_worker
-	JS   jetstream.JetStream
-	Slot string // what the relay reads from
-	Hold Hold
+	Pool *pgxpool.Pool       // as runtime_worker
+	JS   jetstream.JetStream // looks
+	// Publisher publishes, where an account lets the one who looks publish nothing;
+	// nil: the same.
+	Publisher jetstream.JetStream
+	Slot      string // what the relay reads from
+	Hold      Hold
 
 	Actor string // in the ledger
 	Now   func() time.Time
@@ -85,6 +88,9 @@ func New(cfg Config, deps Deps) (*Sweeper, error) {
 	m, err := newMetrics()
 	if err != nil {
 		return nil, err
+	}
+	if deps.Publisher == nil {
+		deps.Publisher = deps.JS
 	}
 	return &Sweeper{Deps: deps, cfg: cfg, encoder: newEncoder(), durables: durables(), metrics: m}, nil
 }

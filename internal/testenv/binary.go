@@ -38,14 +38,28 @@ var program = sync.OnceValues(func() (string, error) {
 	return buildProgram(root, "./cmd/event-runtime")
 })
 
+// natsServer is the program of the version in go.mod. It is nobody's to test, so
+// it goes without the race detector.
+var natsServer = sync.OnceValues(func() (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	return buildWith(root, "github.com/nats-io/nats-server/v2", "nats-server", false)
+})
+
 // buildProgram waits for its turn: the go command, started twice, would link
 // twice.
 func buildProgram(root, pkg string) (string, error) {
+	return buildWith(root, pkg, filepath.Base(pkg), raceEnabled)
+}
+
+func buildWith(root, pkg, name string, race bool) (string, error) {
 	base, err := home()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s race=%v", root, raceEnabled)) // two checkouts must not take turns
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s race=%v", root, race)) // two checkouts must not take turns
 	dir := filepath.Join(base, "bin", hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -55,9 +69,9 @@ func buildProgram(root, pkg string) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	path := filepath.Join(dir, filepath.Base(pkg))
+	path := filepath.Join(dir, name)
 	args := []string{"build", "-buildvcs=false", "-o", path}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)

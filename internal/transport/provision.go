@@ -62,39 +62,68 @@ func entitle(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	return nil
 }
 
-// Drift compares what runs with what we need. Each finding names the stream or
-// consumer and the setting; none is mended here: a person changed it, or
-// somebody who should not have been able to.
+// Sight is what runs, compared with what we need.
+type Sight struct {
+	// Drift names each stream or consumer and the setting that promises less than
+	// ours; none is mended here: a person changed it, or somebody who should not have
+	// been able to.
+	Drift []string
+	// Missing is whether one of them is not there at all: that is no change of
+	// theirs, and Provision makes it again.
+	Missing bool
+	// Fill is how full each stream is, of its own limit.
+	Fill map[string]float64
+}
+
+func (s *Sight) missing(what string) {
+	s.Missing = true
+	s.Drift = append(s.Drift, what+" is missing")
+}
+
+func (s *Sight) differs(what string, settings []string) {
+	for _, setting := range settings {
+		s.Drift = append(s.Drift, what+": "+setting)
+	}
+}
+
+// Drift is what Look finds wrong.
 func Drift(ctx context.Context, js jetstream.JetStream, limits Limits) ([]string, error) {
-	var found []string
+	seen, err := Look(ctx, js, limits)
+	return seen.Drift, err
+}
+
+// Look asks the server for each stream and consumer.
+func Look(ctx context.Context, js jetstream.JetStream, limits Limits) (Sight, error) {
+	seen := Sight{Fill: map[string]float64{}}
 	for _, want := range Streams(limits) {
+		name := "stream " + want.Name
 		s, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			found = append(found, "stream "+want.Name+" is missing")
+			seen.missing(name)
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+			return Sight{}, fmt.Errorf("%s: %w", name, err)
 		}
-		for _, setting := range streamDrift(want, s.CachedInfo().Config) {
-			found = append(found, "stream "+want.Name+": "+setting)
+		info := s.CachedInfo()
+		seen.differs(name, streamDrift(want, info.Config))
+		if info.Config.MaxBytes > 0 {
+			seen.Fill[want.Name] = float64(info.State.Bytes) / float64(info.Config.MaxBytes)
 		}
 	}
 	for _, want := range Durables(limits.Replicas) {
 		name := "consumer " + want.Config.Durable + " on " + want.Stream
 		c, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-			found = append(found, name+" is missing")
+			seen.missing(name)
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return Sight{}, fmt.Errorf("%s: %w", name, err)
 		}
-		for _, setting := range consumerDrift(want.Config, c.CachedInfo().Config) {
-			found = append(found, name+": "+setting)
-		}
+		seen.differs(name, consumerDrift(want.Config, c.CachedInfo().Config))
 	}
-	return found, nil
+	return seen, nil
 }
 
 // streamDrift lists what live promises less than want. More (a longer age, more
@@ -115,6 +144,8 @@ func streamDrift(want, live jetstream.StreamConfig) []string {
 		"max_bytes":       live.MaxBytes > 0 && live.MaxBytes < want.MaxBytes,
 		"max_msg_size":    live.MaxMsgSize > 0 && live.MaxMsgSize < want.MaxMsgSize,
 		"discard":         live.Discard != want.Discard,
+		"allow_direct":    !live.AllowDirect,
+		"atomic":          want.AllowAtomicPublish && !live.AllowAtomicPublish,
 		"duplicates":      live.Duplicates < want.Duplicates,
 		"deny_delete":     !live.DenyDelete,
 		"deny_purge":      !live.DenyPurge,

@@ -172,6 +172,7 @@ func TestStreamDrift(t *testing.T) {
 		"max_msg_size":    func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1024 },
 		"discard":         func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
 		"duplicates":      func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
+		"allow_direct":    func(c *jetstream.StreamConfig) { c.AllowDirect = false },
 		"deny_delete":     func(c *jetstream.StreamConfig) { c.DenyDelete = false },
 		"deny_purge":      func(c *jetstream.StreamConfig) { c.DenyPurge = false },
 		"persist_mode":    func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode },
@@ -280,6 +281,7 @@ func TestMoreIsNoDrift(t *testing.T) {
 		"without a limit":    func(c *jetstream.StreamConfig) { c.MaxBytes = -1 },
 		"larger messages":    func(c *jetstream.StreamConfig) { c.MaxMsgSize = -1 },
 		"a longer window":    func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Minute },
+		"atomic batches":     func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true },
 		"another's metadata": func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{"team": "platform"} },
 	} {
 		t.Run(name, func(t *testing.T) {

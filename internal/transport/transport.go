@@ -13,6 +13,7 @@
 package transport
 
 import (
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,20 +46,54 @@ type Limits struct {
 	InteractionsBytes int64 `env:"INTERACTIONS_MAX_BYTES, default=10737418240"`
 	EventsBytes       int64 `env:"EVENTS_MAX_BYTES, default=10737418240"`
 	DLQBytes          int64 `env:"DLQ_MAX_BYTES, default=1073741824"`
+	// Unacked is for publishers that wait for no PubAck, as Sequin's NATS sink: a
+	// full stream makes room then, since nobody would hear that it refuses.
+	Publishers string `env:"PUBLISHERS, default=acked"` // acked or unacked
+	// Atomic lets a relay publish batches: with sync_interval always, one sync for
+	// many messages. Without it a batch costs more than it brings.
+	Atomic bool   `env:"ATOMIC, default=false"`
+	Tags   string `env:"PLACEMENT_TAGS"` // of servers; commas between several
 }
+
+// Who publishes.
+const (
+	Acked   = "acked"
+	Unacked = "unacked"
+)
+
+// Check names what is wrong, or nothing.
+func (l Limits) Check() (name, why string) {
+	switch {
+	case l.Publishers != "" && l.Publishers != Acked && l.Publishers != Unacked:
+		return "PUBLISHERS", "want acked (the built-in relay, the bridge) or unacked (Sequin's NATS sink)"
+	case l.Replicas > mostReplicas || l.Replicas > 1 && l.Replicas%2 == 0:
+		return "REPLICAS", "want 1, 3 or 5: an even number survives no more than the odd one below it"
+	default:
+		return "", ""
+	}
+}
+
+const mostReplicas = 5
 
 // Streams are the desired configurations.
 func Streams(l Limits) []jetstream.StreamConfig {
+	discard := jetstream.DiscardNew
 	base := func(name, subject string, age time.Duration, bytes int64) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
 			Name: name, Subjects: []string{subject}, Storage: jetstream.FileStorage, Replicas: max(l.Replicas, 1),
 			Retention: jetstream.LimitsPolicy, MaxAge: age, MaxBytes: bytes, MaxMsgSize: maxMsgSize,
-			// Every publisher of ours waits for the PubAck, so a full stream is an error
-			// that it sees. With DiscardOld it would be silent loss.
-			Discard:    jetstream.DiscardNew,
-			Duplicates: duplicateWindow, DenyDelete: true, DenyPurge: true, AllowDirect: true,
-			Metadata: map[string]string{"owner": owner, "schema_version": schemaVersion},
+			// A publisher that waits for the PubAck sees that a full stream refuses. The
+			// other kind would go on, and nothing new would be stored: old ones go then,
+			// which have been consumed, or will be swept.
+			Discard:            discard,
+			AllowAtomicPublish: l.Atomic,
+			Duplicates:         duplicateWindow, DenyDelete: true, DenyPurge: true, AllowDirect: true,
+			Placement: placement(l.Tags),
+			Metadata:  map[string]string{"owner": owner, "schema_version": schemaVersion},
 		}
+	}
+	if l.Publishers == Unacked {
+		discard = jetstream.DiscardOld
 	}
 	interactions := base(Interactions, "interactions.>", 3*24*time.Hour, l.InteractionsBytes)
 	events := base(Events, "events.>", 14*24*time.Hour, l.EventsBytes)
@@ -66,8 +101,17 @@ func Streams(l Limits) []jetstream.StreamConfig {
 		Source: "events.*.>", Destination: "p.{{partition(32,1)}}.events.{{wildcard(1)}}.>",
 	}
 	dlq := base(DLQ, "dlq.>", 30*24*time.Hour, l.DLQBytes)
+	dlq.AllowAtomicPublish = false
 	dlq.Discard = jetstream.DiscardOld // copies: the rows are in quarantine
 	return []jetstream.StreamConfig{interactions, events, dlq}
+}
+
+// placement keeps the streams on servers that have all tags.
+func placement(tags string) *jetstream.Placement {
+	if tags == "" {
+		return nil
+	}
+	return &jetstream.Placement{Tags: strings.Split(tags, ",")}
 }
 
 // PCMOFB reports to Open Finance.

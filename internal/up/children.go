@@ -22,7 +22,7 @@ func on(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 func (m *machine) list() []local.Child {
 	regulator := filepath.Join(m.dir, "regulator")
 	children := []local.Child{
-		{Name: "nats", Args: []string{"nats", "--dir", filepath.Join(m.dir, "nats"), "--port", strconv.Itoa(m.ports.nats)}, Ready: m.natsReady},
+		{Name: "nats", Args: m.natsArgs(), Ready: m.natsReady},
 		{Name: "regulator", Ready: m.regulatorReady, Args: []string{"simulate", "ofb", "--auth-addr", on(m.ports.auth), "--api-addr", on(m.ports.api),
 			"--control-addr", on(m.ports.control), "--data-dir", regulator, "--visibility", "500ms", "--counterpart", "equal", "--seed", strconv.FormatUint(m.opt.Seed, 10)}},
 		{Name: "serve", Args: []string{"serve"}, Env: m.serveEnv(regulator), Grace: 30 * time.Second, Ready: m.serveReady},
@@ -36,6 +36,14 @@ func (m *machine) list() []local.Child {
 	return children
 }
 
+func (m *machine) natsArgs() []string {
+	args := []string{"nats", "--dir", filepath.Join(m.dir, "nats"), "--port", strconv.Itoa(m.ports.nats)}
+	if m.opt.SyncAlways {
+		args = append(args, "--sync-always")
+	}
+	return args
+}
+
 // serveEnv is the worker's configuration. Times are seconds where production
 // has minutes, so that a person can watch doubt being cleared up.
 func (m *machine) serveEnv(regulator string) []string {
@@ -43,7 +51,7 @@ func (m *machine) serveEnv(regulator string) []string {
 		"DATABASE_URL=" + m.postgres.URL(database, "runtime_worker"),
 		"MAINTENANCE_DATABASE_URL=" + m.postgres.URL(database, "runtime_maintenance"),
 		"SPOOL_DIR=" + filepath.Join(m.dir, "spool"),
-		"NATS_URL=nats://" + on(m.ports.nats), "NATS_STREAM_INTERACTIONS_MAX_BYTES=4294967296", "NATS_STREAM_EVENTS_MAX_BYTES=2147483648",
+		"NATS_URL=nats://" + on(m.ports.nats), "NATS_STREAM_INTERACTIONS_MAX_BYTES=4294967296", "NATS_STREAM_EVENTS_MAX_BYTES=2147483648", "NATS_STREAM_ATOMIC=" + strconv.FormatBool(m.opt.SyncAlways),
 		"HTTP_ADDR=" + on(m.ports.http),
 		"OFB_AUTH_URL=https://" + on(m.ports.auth), "OFB_API_URL=https://" + on(m.ports.api), "OFB_CA_FILE=" + filepath.Join(regulator, "pki", "ca.pem"),
 		"SUBMIT_POST_WITHIN=2s", "SUBMIT_EXCHANGE_TIMEOUT=3s", "SUBMIT_UNCONFIRMED_AFTER=4s", "SUBMIT_RETRY_BASE=200ms", "SUBMIT_RETRY_MOST=5s",

@@ -39,7 +39,9 @@ type Options struct {
 	Seed     uint64        // of chaos; 0: drawn
 	JSON     bool          // one object at the end, nothing else on standard output
 	PortBase int
-	Binary   string // empty: this one
+
+	SyncAlways bool   // JetStream syncs before each PubAck
+	Binary     string // empty: this one
 }
 
 // machine is everything that runs.

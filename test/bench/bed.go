@@ -62,6 +62,8 @@ type bed struct {
 	postgres  *local.Postgres
 	pool      *pgxpool.Pool // as superuser
 	broker    *program
+	others    []*program // of its cluster
+	limits    transport.Limits
 	brokerURL string
 	nc        *nats.Conn
 	js        jetstream.JetStream
@@ -71,7 +73,7 @@ type bed struct {
 const database = "bench"
 
 func newBed(ctx context.Context, p programs, part string) (_ *bed, err error) {
-	b := &bed{programs: p, dir: filepath.Join(p.dir, part)}
+	b := &bed{programs: p, dir: filepath.Join(p.dir, part), limits: transport.Limits{Replicas: 1, InteractionsBytes: 4 << 30, EventsBytes: 2 << 30, DLQBytes: 64 << 20}}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -108,6 +110,18 @@ func (b *bed) schema(ctx context.Context) error {
 
 func (b *bed) url(database, role string) string { return b.postgres.URL(database, role) }
 
+func (b *bed) stopBroker() {
+	if b.nc != nil {
+		b.nc.Close()
+	}
+	for _, p := range append(b.others, b.broker) {
+		if p != nil {
+			_ = p.stop()
+		}
+	}
+	b.nc, b.broker, b.others = nil, nil, nil
+}
+
 func (b *bed) startBroker(ctx context.Context) error {
 	port, err := local.FreePort()
 	if err != nil {
@@ -132,23 +146,17 @@ func (b *bed) startBroker(ctx context.Context) error {
 // emptyStreams gives the next contender streams without messages and consumers
 // without a past.
 func (b *bed) emptyStreams(ctx context.Context) error {
-	limits := transport.Limits{Replicas: 1, InteractionsBytes: 4 << 30, EventsBytes: 2 << 30, DLQBytes: 64 << 20}
-	for _, s := range transport.Streams(limits) {
+	for _, s := range transport.Streams(b.limits) {
 		if err := b.js.DeleteStream(ctx, s.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return err
 		}
 	}
-	return transport.Provision(ctx, b.js, b.pool, limits, time.Now())
+	return transport.Provision(ctx, b.js, b.pool, b.limits, time.Now())
 }
 
 func (b *bed) close(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	if b.nc != nil {
-		b.nc.Close()
-	}
-	if b.broker != nil {
-		_ = b.broker.stop()
-	}
+	b.stopBroker()
 	if b.pool != nil {
 		b.pool.Close()
 	}
@@ -263,12 +271,14 @@ func (b *bed) serve(env ...string) (*program, error) {
 }
 
 // relay starts the built-in relay.
-func (b *bed) relay() (*program, error) {
+func (b *bed) relay() (*program, error) { return b.relayWith() }
+
+func (b *bed) relayWith(env ...string) (*program, error) {
 	port, err := local.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	return b.start("relay", b.runtime, []string{"RELAY_DATABASE_URL=" + b.url(database, "runtime_relay"), "NATS_URL=" + b.brokerURL, "RELAY_HTTP_ADDR=127.0.0.1:" + strconv.Itoa(port), "LOG_LEVEL=warn"}, "relay")
+	return b.start("relay", b.runtime, append(env, "RELAY_DATABASE_URL="+b.url(database, "runtime_relay"), "NATS_URL="+b.brokerURL, "RELAY_HTTP_ADDR=127.0.0.1:"+strconv.Itoa(port), "LOG_LEVEL=warn"), "relay")
 }
 
 // wantWhole is `event-runtime verify`: a fast path that loses something is none.

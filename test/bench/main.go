@@ -4,6 +4,8 @@
 //	relay   `event-runtime relay` and test/bench/lib, catching up with a log
 //	worker  `event-runtime serve` with its lanes held and test/bench/plain: pull,
 //	        tell duplicates, acknowledge
+//	sync    the relay again, catching up: one by one and in groups, with a server
+//	        that syncs every two minutes, one that always does, and three of them
 //	path    producer to stored receipt, and the same producer alone
 //	latency from a producer's commit to a consumer of the stream, at a steady rate
 //	capture 64 callers whose calls share commits, and each with its own
@@ -39,7 +41,7 @@ func main() {
 	flag.IntVar(&o.events, "events", 60_000, "events of the whole path")
 	flag.IntVar(&o.swept, "swept", 2_000_000, "outbox rows of the sweeper's part; 20,000,000 take 40 GiB of disk")
 	flag.IntVar(&o.rounds, "rounds", 3, "of each contender, taking turns; medians are printed")
-	flag.StringVar(&o.only, "only", "relay,latency,worker,path,capture,sweep", "parts to run")
+	flag.StringVar(&o.only, "only", "relay,latency,worker,path,capture,sweep", "parts to run; there is sync too")
 	flag.BoolVar(&o.keep, "keep", false, "keep the scratch directory with all logs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,7 +54,7 @@ func main() {
 
 func run(ctx context.Context, o options) (err error) {
 	parts := map[string]func(context.Context, *bed, options) error{
-		"relay": relayPart, "latency": latencyPart, "worker": workerPart, "path": pathPart, "capture": capturePart, "sweep": sweepPart,
+		"relay": relayPart, "sync": syncPart, "latency": latencyPart, "worker": workerPart, "path": pathPart, "capture": capturePart, "sweep": sweepPart,
 	}
 	for part := range strings.SplitSeq(o.only, ",") {
 		if parts[part] == nil {

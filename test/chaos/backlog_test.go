@@ -13,7 +13,7 @@ import (
 // sweeper's eyes, nothing of it is published again.
 func TestABacklogIsNeverSwept(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sweeping)
+	r := newRig(t, sweepsAtOnce)
 	r.relay()
 	r.serve()
 	r.wave(20)

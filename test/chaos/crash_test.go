@@ -22,6 +22,7 @@ type scene struct {
 	between func(r *rig)   // after the kill, before the restart
 	doubt   bool           // the batch is given up, and cleared up by asking
 	again   bool           // events were set aside, and are classified again
+	groups  bool           // the streams take atomic batches
 	sweeps  bool           // no message reaches the streams but by the sweeper
 	bridged bool           // nor but by the bridge
 	slot    bool           // the relay finds that its slot is gone
@@ -37,6 +38,7 @@ func scenes() map[string]scene {
 	return map[string]scene{
 		"bridge_after_puback_before_2xx":   {bridged: true, between: (*rig).wantUnanswered},
 		"in_slot_recreate":                 {slot: true, between: (*rig).wantNoSlot},
+		"relay_in_group":                   {groups: true, between: (*rig).wantNoGroup},
 		"sweep_after_publish":              {sweeps: true, between: (*rig).wantNothingWrittenDown},
 		"after_fetch":                      {between: func(r *rig) { r.wantRows(0) }},
 		"after_persist_before_ack":         {between: (*rig).wantUnacked},
@@ -82,7 +84,7 @@ func TestCrashPoints(t *testing.T) {
 }
 
 func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
-	r := newRig(t)
+	r := newRig(t, s.options()...)
 	r.prepare(s, nth)
 	switch {
 	case s.sweeps:
@@ -113,7 +115,7 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 // crashLast lets everything come to rest first: the point is passed on behalf of
 // the last batch there is.
 func crashLast(t *testing.T, p crash.Place, s scene) {
-	r := newRig(t)
+	r := newRig(t, s.options()...)
 	first := []*testenv.Process{r.relay(), r.serve()}
 	r.wave(40)
 	r.quiescent()
@@ -135,6 +137,13 @@ func crashLast(t *testing.T, p crash.Place, s scene) {
 	r.wave(40)
 	r.crash(p, s, 1)
 	r.restart(p, s)
+}
+
+func (s scene) options() []option {
+	if s.groups {
+		return []option{inGroups}
+	}
+	return nil
 }
 
 func (r *rig) prepare(s scene, nth int) {
@@ -223,6 +232,14 @@ func (r *rig) wantNothingWrittenDown() {
 	}
 	if n := r.count(`SELECT count(*) FROM event_runtime.sweep_owed WHERE published > 0`); n != 0 {
 		r.t.Errorf("got %d events written down as published, want none", n)
+	}
+}
+
+// wantNoGroup: nothing of the group that was being sent is stored.
+func (r *rig) wantNoGroup() {
+	r.t.Helper()
+	if n := r.inStreams(); n >= r.appended() {
+		r.t.Errorf("got %d messages in the streams, want those of one group missing", n)
 	}
 }
 

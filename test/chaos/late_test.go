@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// sweeping makes the sweeper quick: it looks all the time, and closes days.
-var sweeping = withEnv("SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s", "SWEEP_WHOLE=500ms")
+// sweepsAtOnce makes the sweeper quick: it looks all the time, and closes days.
+var sweepsAtOnce = withEnv("SWEEP_INTERVAL=200ms", "SWEEP_GRACE=10ms", "SWEEP_AGAIN=2s", "SWEEP_WHOLE=500ms")
 
 const sqlAppendAt = `
 SELECT event_runtime.append_event($1, 'ofb', 'interaction.completed', $2::jsonb, event_id => $3::uuid, source => 'chaos')`
@@ -63,7 +63,7 @@ func (r *rig) remember(all ...*sent) {
 // it was closed all the same opens it again, and is reported in a batch of its own.
 func TestScenario22CommitsAfterTheDay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sweeping)
+	r := newRig(t, sweepsAtOnce)
 	at := time.Now().UTC().Truncate(24 * time.Hour).Add(-3*24*time.Hour + 12*time.Hour)
 	day := at.Format(time.DateOnly)
 	r.exec(`UPDATE event_runtime.settings SET test_clock = true`)

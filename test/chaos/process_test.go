@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -64,8 +65,9 @@ func (r *rig) serve(env ...string) *testenv.Process {
 	instance := r.name("serve")
 	all := append([]string{
 		"INSTANCE=" + instance, "DATABASE_URL=" + idle(r.address("runtime_worker")), "MAINTENANCE_DATABASE_URL=" + r.address("runtime_maintenance"),
-		"SPOOL_DIR=" + filepath.Join(r.dir, "spool"), "NATS_URL=" + r.nats.URL(), "HTTP_ADDR=127.0.0.1:0",
+		"SPOOL_DIR=" + filepath.Join(r.dir, "spool"), "NATS_URL=" + r.broker(), "HTTP_ADDR=127.0.0.1:0",
 		"NATS_STREAM_INTERACTIONS_MAX_BYTES=268435456", "NATS_STREAM_EVENTS_MAX_BYTES=268435456", "NATS_STREAM_DLQ_MAX_BYTES=67108864",
+		"NATS_STREAM_REPLICAS=" + strconv.Itoa(r.limits.Replicas), "NATS_STREAM_ATOMIC=" + strconv.FormatBool(r.limits.Atomic),
 		"OFB_AUTH_URL=" + r.regulator.AuthURL(), "OFB_API_URL=https://" + r.proxy.Addr(), "OFB_CA_FILE=" + r.regulator.PKI().CA,
 	}, times...)
 	return r.start("serve", append(append(all, r.serveEnv...), env...))
@@ -93,13 +95,13 @@ func (r *rig) address(role string) string {
 func (r *rig) relay(env ...string) *testenv.Process {
 	r.t.Helper()
 	return r.start("relay", append([]string{
-		"RELAY_DATABASE_URL=" + r.address("runtime_relay"), "NATS_URL=" + r.nats.URL(), "RELAY_HTTP_ADDR=127.0.0.1:0", "RELAY_ACK_TIMEOUT=2s",
+		"RELAY_DATABASE_URL=" + r.address("runtime_relay"), "NATS_URL=" + r.broker(), "RELAY_HTTP_ADDR=127.0.0.1:0", "RELAY_ACK_TIMEOUT=2s",
 	}, env...))
 }
 
 func (r *rig) start(command string, env []string) *testenv.Process {
 	r.t.Helper()
-	p := testenv.Start(r.t, testenv.Binary(r.t), []string{command}, env)
+	p := testenv.Start(r.t, testenv.Binary(r.t), strings.Fields(command), append(env, r.who[command]...))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.procs = append(r.procs, p)

@@ -28,7 +28,10 @@ type rig struct {
 	db        *testenv.PostgresServer
 	pool      *pgxpool.Pool // as superuser: it may look at everything
 	producer  *pgxpool.Pool
-	nats      *testenv.NATSServer
+	nats      *testenv.NATSServer  // nil where there is a cluster
+	cluster   *testenv.NATSCluster // nil where there is one server
+	limits    transport.Limits
+	who       map[string][]string // what a process is told of its identity, by command
 	js        jetstream.JetStream
 	regulator *simulator.Server
 	proxy     *testenv.FaultProxy // in front of the regulator's report host
@@ -52,7 +55,20 @@ type setup struct {
 	simulator func(*simulator.Config)
 	env       []string
 	items     int
+	nodes     int
+	atomic    bool
+	accounts  bool
 }
+
+// withAccounts gives each role an identity of its own, with the configuration that
+// we print for a server.
+func withAccounts(s *setup) { s.accounts = true }
+
+// onNodes gives it so many NATS servers, processes that can be killed.
+func onNodes(n int) option { return func(s *setup) { s.nodes = n } }
+
+// inGroups gives it streams that take atomic batches.
+func inGroups(s *setup) { s.atomic = true }
 
 func onCluster(o ...testenv.Option) option {
 	return func(s *setup) { s.cluster = append(s.cluster, o...) }
@@ -90,9 +106,19 @@ func newRig(t *testing.T, options ...option) *rig {
 		t.Fatal(err)
 	}
 	r.watch()
-	r.nats = testenv.NATS(t)
-	r.js = r.nats.JetStream()
-	r.provision()
+	r.limits = transport.Limits{Replicas: max(s.nodes, 1), InteractionsBytes: 256 << 20, EventsBytes: 256 << 20, DLQBytes: 64 << 20, Atomic: s.atomic}
+	switch {
+	case s.accounts:
+		r.guarded()
+	case s.nodes > 0:
+		r.cluster = testenv.NATSNodes(t, s.nodes, nil)
+		r.js = r.cluster.JetStream()
+		r.provision()
+	default:
+		r.nats = testenv.NATS(t)
+		r.js = r.nats.JetStream()
+		r.provision()
+	}
 	r.startRegulator(s.simulator)
 	r.proxy = testenv.Proxy(t, hostOf(r.regulator.APIURL()))
 	r.seed(s.items)
@@ -120,16 +146,36 @@ const ackWait = 2 * time.Second
 
 func (r *rig) provision() {
 	r.t.Helper()
-	limits := transport.Limits{InteractionsBytes: 256 << 20, EventsBytes: 256 << 20, DLQBytes: 64 << 20}
-	if err := transport.Provision(r.t.Context(), r.js, r.pool, limits, time.Now()); err != nil {
-		r.t.Fatal(err)
-	}
-	for _, d := range transport.Durables(1) {
-		d.Config.AckWait = ackWait
-		if _, err := r.js.UpdateConsumer(r.t.Context(), d.Stream, d.Config); err != nil {
+	r.until("streams and consumers", time.Minute, func() bool {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+		defer cancel()
+		err := r.tryProvision(ctx)
+		if err != nil && r.cluster == nil { // a cluster has no leader at first
 			r.t.Fatal(err)
 		}
+		return err == nil
+	})
+}
+
+func (r *rig) tryProvision(ctx context.Context) error {
+	if err := transport.Provision(ctx, r.js, r.pool, r.limits, time.Now()); err != nil {
+		return err
 	}
+	for _, d := range transport.Durables(r.limits.Replicas) {
+		d.Config.AckWait = ackWait
+		if _, err := r.js.UpdateConsumer(ctx, d.Stream, d.Config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// broker is where NATS is.
+func (r *rig) broker() string {
+	if r.cluster != nil {
+		return r.cluster.URL()
+	}
+	return r.nats.URL()
 }
 
 // tokenKey is made once: an RSA key takes longer than a cluster.

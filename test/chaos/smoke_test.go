@@ -12,7 +12,7 @@ func TestUndisturbed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, sweeping)
+			r := newRig(t, sweepsAtOnce)
 			transport(r)
 			r.serve()
 			r.wave(60)
