@@ -13,6 +13,7 @@ import (
 // counts are read when somebody asks: a row must not pay for them.
 type counts struct {
 	stored, duplicate, failed, parked atomic.Int64
+	read                              atomic.Int64 // by backfills
 
 	confirmed atomic.Uint64 // log position
 	lag       atomic.Int64  // bytes of log that Postgres keeps for the slot
@@ -24,6 +25,7 @@ type Stats struct {
 	Duplicate int64  // that it had before
 	Failed    int64  // answers that mean: again
 	Parked    int64  // messages that nobody will ever take
+	Read      int64  // rows that backfills have found
 	Confirmed uint64 // position of the slot
 	LagBytes  int64  // log between there and now
 }
@@ -32,7 +34,7 @@ type Stats struct {
 func (r *Relay) Stats() Stats {
 	c := &r.counts
 	return Stats{
-		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
+		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(), Read: c.read.Load(),
 		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(),
 	}
 }
@@ -43,15 +45,17 @@ func (c *counts) export() (stop func(), err error) {
 	published, e0 := m.Int64ObservableCounter("event_runtime_relay_published_total", metric.WithDescription("Answers to published messages, by what became of the message."))
 	confirmed, e1 := m.Int64ObservableGauge("event_runtime_relay_confirmed_lsn", metric.WithDescription("How far the slot is confirmed."))
 	lag, e2 := m.Int64ObservableGauge("event_runtime_slot_lag_bytes", metric.WithUnit("By"), metric.WithDescription("Log that the slot has yet to confirm."))
+	read, e4 := m.Int64ObservableCounter("event_runtime_relay_backfilled_total", metric.WithDescription("Rows that backfills have handed over."))
 	registration, e3 := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for result, n := range map[string]*atomic.Int64{"stored": &c.stored, "duplicate": &c.duplicate, "failed": &c.failed, "parked": &c.parked} {
 			o.ObserveInt64(published, n.Load(), metric.WithAttributes(attribute.String("result", result)))
 		}
 		o.ObserveInt64(confirmed, int64(c.confirmed.Load()))
 		o.ObserveInt64(lag, c.lag.Load())
+		o.ObserveInt64(read, c.read.Load())
 		return nil
-	}, published, confirmed, lag)
-	if err := errors.Join(e0, e1, e2, e3); err != nil {
+	}, published, confirmed, lag, read)
+	if err := errors.Join(e0, e1, e2, e3, e4); err != nil {
 		return nil, err
 	}
 	return func() { _ = registration.Unregister() }, nil

@@ -71,7 +71,11 @@ func (p *publisher) fill(out *outgoing) {
 	}
 	p.msg.Subject, p.msg.Data = subject, out.body
 	p.msg.Header[headerMsgID][0] = string(out.msgID)
-	p.msg.Header[headerStream][0] = streamOf(subject)
+	if stream := streamOf(subject); stream != "" {
+		p.msg.Header[headerStream] = append(p.msg.Header[headerStream][:0], stream)
+	} else {
+		delete(p.msg.Header, headerStream)
+	}
 	if len(out.trace) == 0 {
 		delete(p.msg.Header, headerTrace)
 		return
@@ -79,12 +83,17 @@ func (p *publisher) fill(out *outgoing) {
 	p.msg.Header[headerTrace] = append(p.msg.Header[headerTrace][:0], string(out.trace))
 }
 
-// streamOf says which stream keeps a subject.
+// streamOf says which of our streams keeps a subject; "" for a subject of a sink
+// that has no routing function, whose stream is somebody else's.
 func streamOf(subject string) string {
-	if strings.HasPrefix(subject, "interactions.") {
+	switch {
+	case strings.HasPrefix(subject, "interactions."):
 		return transport.Interactions
+	case strings.HasPrefix(subject, "events."):
+		return transport.Events
+	default:
+		return ""
 	}
-	return transport.Events
 }
 
 // headerSize is what the headers of a message take on the wire.

@@ -18,6 +18,9 @@ type session struct {
 	window *window
 	inbox  string
 
+	keep    keeper   // the window, or the backlog
+	backlog *backlog // of a webhook; nil with NATS
+
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
 }
@@ -32,19 +35,18 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 		return err
 	}
 	defer side.close(ctx)
-	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes) // a larger row has no room in the window either
+	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.largest()) // a larger row has no room with us either
 	if err != nil {
 		return err
 	}
 	defer feed.close()
 	w.reset(time.Now())
-	s := &session{Relay: r, side: side, feed: feed, window: w, asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
-	defer r.nc.RemoveStatusListener(s.reconnected)
-	stop, err := s.listen()
+	s := &session{Relay: r, side: side, feed: feed, window: w, asked: make(chan struct{}, 1)}
+	detach, err := s.attach()
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer detach()
 	r.idle.Store(nil)
 	r.log.Info().Str("event", "relay.connected").Str("publication", r.plan.publication).Str("sink", r.plan.sink.Name).Send()
 	return s.run(ctx)
@@ -60,7 +62,12 @@ func (s *session) run(ctx context.Context) error {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 	group.Go(func() error { return s.confirm(work) })
-	group.Go(func() error { return s.tend(work) })
+	if s.backlog != nil {
+		group.Go(func() error { return s.serve(work) })
+		group.Go(func() error { return s.watch(work) })
+	} else {
+		group.Go(func() error { return s.tend(work) })
+	}
 	group.Go(func() error {
 		err := s.follow(reading)
 		if ctx.Err() != nil {
@@ -76,14 +83,14 @@ func (s *session) run(ctx context.Context) error {
 	return s.leave()
 }
 
-// drain waits for the PubAcks that are on their way. Without a connection none
+// drain waits for the answers that are on their way. Without a connection none
 // is.
 func (s *session) drain(ctx context.Context) {
 	bound := time.NewTimer(s.cfg.DrainFor)
 	defer bound.Stop()
-	for s.nc.IsConnected() && s.window.outstanding() > 0 {
+	for s.reachable() && s.keep.outstanding() > 0 {
 		select {
-		case <-s.window.room:
+		case <-s.keep.vacant():
 		case <-bound.C:
 			return
 		case <-ctx.Done():
@@ -94,7 +101,7 @@ func (s *session) drain(ctx context.Context) {
 
 // leave tells the server how far we have come, and hangs up.
 func (s *session) leave() error {
-	if lsn := s.window.position(); lsn > 0 {
+	if lsn := s.keep.position(); lsn > 0 {
 		if err := s.feed.confirm(lsn, time.Now()); err != nil {
 			return err
 		}
