@@ -221,6 +221,9 @@ func (b *backlog) failed(batch []*parcel, now time.Time) (spent []*parcel) {
 		p.inHand = false
 	}
 	wake(b.kick)
+	if b.full { // who waits for answers, not for room, has fewer to wait for
+		wake(b.room)
+	}
 	return spent
 }
 

@@ -178,13 +178,15 @@ func (s *session) watch(ctx context.Context) error {
 	}
 }
 
-// router gives subject and id of a table's rows. To a webhook there is no
-// subject, only an id for people to know a message by.
+// router gives subject and id of a table's rows. For a webhook both are for
+// people only, to know a message by in quarantine.
 func (p *plan) router(schema, name string, columns []string) route.Router {
 	switch {
 	case p.webhook != nil:
 		id := route.Identify(columns)
-		return func(to *route.Routed, row route.Row) { to.MsgID = id(to.MsgID[:0], row) }
+		return func(to *route.Routed, row route.Row) {
+			to.Subject, to.MsgID = append(to.Subject[:0], p.webhook.target.Path...), id(to.MsgID[:0], row)
+		}
 	case p.route != nil:
 		return p.route(columns)
 	default:
