@@ -166,8 +166,8 @@ func (f *follower) emitPage(ctx context.Context, p *page) error {
 var errHopeless = errors.New("not possible")
 
 // hopeless also holds what Postgres says of a table that is not there, of rights
-// and of columns (SQLSTATE class 42).
+// and of columns (SQLSTATE class 42), and of values that are none (class 22).
 func hopeless(err error) bool {
 	var pg *pgconn.PgError
-	return errors.Is(err, errHopeless) || errors.As(err, &pg) && strings.HasPrefix(pg.Code, "42")
+	return errors.Is(err, errHopeless) || errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "42") || strings.HasPrefix(pg.Code, "22"))
 }
