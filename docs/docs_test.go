@@ -341,7 +341,7 @@ func TestEveryCaseOfTheWireHasATest(t *testing.T) {
 	t.Parallel()
 	tests := testNames(t)
 	cases := map[string]bool{}
-	for _, found := range regexp.MustCompile("(?m)^\\| (C\\d+) \\|[^|]+\\|([^|]+)\\|").FindAllStringSubmatch(read(t, "wire.md"), -1) {
+	for _, found := range regexp.MustCompile(`(?m)^\| (C\d+) \|[^|]+\|([^|]+)\|`).FindAllStringSubmatch(read(t, "wire.md"), -1) {
 		named := regexp.MustCompile("`([A-Za-z0-9]+)`").FindAllStringSubmatch(found[2], -1)
 		cases[found[1]] = len(named) > 0
 		for _, name := range named {

@@ -17,7 +17,17 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // names is there, and the role may do what it must.
 func TestNamesExist(t *testing.T) {
 	t.Parallel()
-	f, err := manifest.Read(sequin.NATS, nil)
+	for name, text := range map[string][]byte{"sequin.yaml": sequin.NATS, "sequin.bridge.yaml": sequin.Bridge} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namesExist(t, text)
+		})
+	}
+}
+
+func namesExist(t *testing.T, text []byte) {
+	t.Helper()
+	f, err := manifest.Read(text, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +49,11 @@ func TestNamesExist(t *testing.T) {
 			schema, table, _ := strings.Cut(name, ".")
 			exists("table "+name, `select exists (select from pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3)`, d.Publication.Name, schema, table)
 			exists("SELECT on "+name, `select has_table_privilege('runtime_relay', $1, 'SELECT')`, name)
-			for _, column := range columnsOf(sequin.NATS) {
+			for _, column := range columnsOf(text) {
 				exists("column "+column, `select exists (select from information_schema.columns where table_schema = $1 and table_name = $2 and column_name = $3)`, schema, table, column)
 			}
 		}
-		if _, ok := route.Lookup(s.Routing); !ok {
+		if _, ok := route.Lookup(s.Routing); !ok && s.Routing != "" {
 			t.Errorf("function %q is not known to the built-in relay", s.Routing)
 		}
 	}

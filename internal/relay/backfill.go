@@ -38,6 +38,12 @@ type marker struct {
 	Page     uuid.UUID `json:"page"`            // which reading of the page; none in a request
 }
 
+// readMarker is not ok for what anybody else may have written under our name.
+func readMarker(content []byte) (m marker, ok bool) {
+	err := json.Unmarshal(content, &m)
+	return m, err == nil
+}
+
 // page is one page that waits for its marker to come back.
 type page struct {
 	marker
@@ -77,8 +83,8 @@ func (f *follower) backfill(ctx context.Context) error {
 	if prefix != backfillRequest && prefix != backfillMarker {
 		return nil
 	}
-	var m marker
-	if err := json.Unmarshal(f.decoded.Content, &m); err != nil || m.Sink != f.plan.sink.Name {
+	m, ok := readMarker(f.decoded.Content)
+	if !ok || m.Sink != f.plan.sink.Name {
 		f.log.Warn().Str("event", "backfill.ignored").Str("sink", m.Sink).Str("hint", "it is for a sink that this relay does not serve").Send()
 		return nil
 	}

@@ -107,19 +107,24 @@ func (s *session) attempt(ctx context.Context, client *post.Client, batch []*par
 	for i, p := range batch {
 		bodies[i] = p.body
 	}
-	err := client.Send(ctx, *batch[0].to, bodies)
-	switch {
+	switch err := client.Send(ctx, *batch[0].to, bodies); {
 	case err == nil:
 		s.counts.stored.Add(int64(len(batch)))
 		s.backlog.taken(batch)
 		s.allTaken()
 		return nil
-	case ctx.Err() != nil:
+	case ctx.Err() == nil:
+		return s.refusedBy(ctx, batch, err)
+	default:
 		return nil
 	}
-	s.notTaken(err, len(batch))
+}
+
+// refusedBy notes that the endpoint did not take a batch.
+func (s *session) refusedBy(ctx context.Context, batch []*parcel, last error) error {
+	s.notTaken(last, len(batch))
 	for _, p := range s.backlog.failed(batch, time.Now()) {
-		if err := s.giveUp(ctx, p, err); err != nil {
+		if err := s.giveUp(ctx, p, last); err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,7 @@ func answered(resp *http.Response) (*Failure, resend) {
 // retryAfter reads seconds or a date.
 func retryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.Atoi(text); err == nil {
-		return min(max(0, time.Duration(seconds)), longestResend/time.Second) * time.Second
+		return time.Duration(min(max(0, seconds), int(longestResend.Seconds()))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now))

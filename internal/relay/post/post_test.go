@@ -70,7 +70,7 @@ func status(codes ...int) func(int, http.ResponseWriter, *http.Request) {
 	return func(n int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(codes[min(n, len(codes))-1]) }
 }
 
-// TestAnswers is C22, C23 and C24: which answers are a success, which are asked
+// TestC24Answers is C22, C23 and C24: which answers are a success, which are asked
 // for once more inside the attempt, and which end it.
 func TestC24Answers(t *testing.T) {
 	t.Parallel()
@@ -182,8 +182,7 @@ func TestC24Redirects(t *testing.T) {
 		"in circles, more than ten": {"", 307, 307, "", Redirected, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var e *endpoint
-			e = serve(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			e := serve(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 				to, code := c.to, c.code
 				if to == "" {
 					to = "/there"

@@ -32,7 +32,7 @@ func (c *Client) request(ctx context.Context, to Target, body []byte) (*http.Req
 			headers[name] = []string{value}
 		}
 	}
-	if body != nil && len(headers["content-encoding"]) > 0 && headers["content-encoding"][0] == "gzip" {
+	if body != nil && c.zips(to) {
 		body = zipped(body)
 	}
 	var reader io.Reader
@@ -45,6 +45,16 @@ func (c *Client) request(ctx context.Context, to Target, body []byte) (*http.Req
 	}
 	req.Header = headers
 	return req, nil
+}
+
+// zips reports that a header asks for it.
+func (c *Client) zips(to Target) bool {
+	const name = "content-encoding"
+	encoding, routed := to.Headers[name]
+	if !routed {
+		encoding = c.endpoint.Headers[name]
+	}
+	return encoding == "gzip"
 }
 
 // check refuses what a routing function may not give. An absolute address in a
