@@ -214,7 +214,7 @@ func TestBackfillTakenOver(t *testing.T) {
 		return http.StatusOK
 	})
 	r.backfill(capturedBackfill, "")
-	await(t, "some of it", func() bool { return len(h.taken()) > 2*pageRows })
+	await(t, "some of it", func() bool { return h.count() > 2*pageRows })
 	after := r.child()
 	after.Line("backfill.completed")
 	h.wantTaken(r)
@@ -253,10 +253,11 @@ func TestBackfillGoesOnWithChanges(t *testing.T) {
 	r.append(5*pageRows, "consent.advanced")
 	r.makeSlot()
 	run := r.post()
-	load := r.produce()
 	r.backfill(uuid.New(), "event_runtime.outbox")
+	for range 20 {
+		r.append(7, "interaction.completed")
+	}
 	r.log.await(t, "backfill.completed")
-	load.stop()
 	h.wantTaken(r)
 	r.confirmed()
 	if got := run.Stats().Read; got < 5*pageRows {

@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,12 +41,13 @@ type hook struct {
 
 	mu     sync.Mutex
 	all    []asked
-	answer func(a asked) int // nil: 200
+	events map[string][]json.RawMessage // what was answered with 200, by its event
+	answer func(a asked) int            // nil: 200
 }
 
 func newHook(t *testing.T) *hook {
 	t.Helper()
-	h := &hook{t: t}
+	h := &hook{t: t, events: map[string][]json.RawMessage{}}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -56,6 +59,9 @@ func newHook(t *testing.T) *hook {
 			a.status = h.answer(a)
 		}
 		h.all = append(h.all, a)
+		if a.status == http.StatusOK && bytes.HasPrefix(body, []byte(`{"data":[{"record"`)) {
+			h.note(body)
+		}
 		h.mu.Unlock()
 		w.WriteHeader(a.status)
 	}))
@@ -78,20 +84,38 @@ func (h *hook) requests() []asked {
 	return slices.Clone(h.all)
 }
 
+// note files the messages of a request under their events.
+func (h *hook) note(body []byte) {
+	var messages struct{ Data []json.RawMessage }
+	if err := json.Unmarshal(body, &messages); err != nil {
+		h.t.Errorf("a request that cannot be read: %v", err)
+	}
+	for _, e := range messages.Data {
+		var m struct {
+			Record struct {
+				ID string `json:"event_id"`
+			}
+		}
+		if err := json.Unmarshal(e, &m); err != nil {
+			h.t.Errorf("a message that cannot be read: %v", err)
+		}
+		h.events[m.Record.ID] = append(h.events[m.Record.ID], e)
+	}
+}
+
 // taken gives every message that was answered with 200, by its event, with how
 // often it came.
 func (h *hook) taken() map[string][]json.RawMessage {
-	byEvent := map[string][]json.RawMessage{}
-	for _, a := range h.requests() {
-		if a.status != http.StatusOK {
-			continue
-		}
-		for _, e := range a.elements(h.t) {
-			id := eventOf(h.t, e)
-			byEvent[id] = append(byEvent[id], e)
-		}
-	}
-	return byEvent
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.events)
+}
+
+// count is how many different events were taken.
+func (h *hook) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.events)
 }
 
 func eventOf(t *testing.T, e []byte) string {
@@ -107,7 +131,7 @@ func eventOf(t *testing.T, e []byte) string {
 func (h *hook) wantTaken(r *rig) {
 	h.t.Helper()
 	want := r.outboxIDs()
-	await(h.t, "every row at the endpoint", func() bool { return len(h.taken()) >= len(want) })
+	await(h.t, "every row at the endpoint", func() bool { return h.count() >= len(want) })
 	got := h.taken()
 	for _, id := range want {
 		if len(got[id.String()]) == 0 {

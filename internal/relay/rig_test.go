@@ -20,7 +20,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func testConfig(url string) Config {
 	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
