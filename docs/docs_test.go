@@ -302,13 +302,9 @@ func documents(t *testing.T) []string {
 	return all
 }
 
-// TestGuaranteesAreHeld looks for every test that guarantees.md names.
-func TestGuaranteesAreHeld(t *testing.T) {
-	t.Parallel()
-	named := regexp.MustCompile("`(Test[A-Za-z0-9]+|Fuzz[A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, "guarantees.md"), -1)
-	if len(named) < 10 {
-		t.Fatalf("guarantees.md names %d tests", len(named))
-	}
+// testNames are the tests and fuzz targets there are.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := map[string]bool{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
@@ -323,6 +319,17 @@ func TestGuaranteesAreHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tests
+}
+
+// TestGuaranteesAreHeld looks for every test that guarantees.md names.
+func TestGuaranteesAreHeld(t *testing.T) {
+	t.Parallel()
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+|Fuzz[A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, "guarantees.md"), -1)
+	if len(named) < 10 {
+		t.Fatalf("guarantees.md names %d tests", len(named))
+	}
+	tests := testNames(t)
 	for _, found := range named {
 		if !tests[found[1]] {
 			t.Errorf("guarantees.md promises %s, but there is no such test", found[1])
@@ -332,6 +339,27 @@ func TestGuaranteesAreHeld(t *testing.T) {
 	for _, line := range strings.Split(read(t, "guarantees.md"), "\n") {
 		if regexp.MustCompile(`^\| P?\d`).MatchString(line) && !strings.Contains(line, "`Test") && !strings.Contains(line, "`Fuzz") {
 			t.Errorf("a promise without a test: %s", line)
+		}
+	}
+}
+
+// TestEveryCaseOfTheWireHasATest holds the table of the contract's cases.
+func TestEveryCaseOfTheWireHasATest(t *testing.T) {
+	t.Parallel()
+	tests := testNames(t)
+	cases := map[string]bool{}
+	for _, found := range regexp.MustCompile(`(?m)^\| (C\d+) \|[^|]+\|([^|]+)\|`).FindAllStringSubmatch(read(t, "wire.md"), -1) {
+		named := regexp.MustCompile("`([A-Za-z0-9]+)`").FindAllStringSubmatch(found[2], -1)
+		cases[found[1]] = len(named) > 0
+		for _, name := range named {
+			if !tests[name[1]] {
+				t.Errorf("%s: there is no %s", found[1], name[1])
+			}
+		}
+	}
+	for n := range 37 {
+		if !cases[fmt.Sprintf("C%d", n+1)] {
+			t.Errorf("C%d has no test", n+1)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/finnest/event-runtime/internal/relay"
 	"github.com/finnest/event-runtime/internal/telemetry"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 	"github.com/sethvargo/go-envconfig"
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,7 @@ type RelayConfig struct {
 
 // ReadRelay takes the relay's configuration from variables.
 func ReadRelay(ctx context.Context, from envconfig.Lookuper) (cfg RelayConfig, err error) {
-	if err := process(ctx, &cfg, from); err != nil {
+	if err := process(ctx, &cfg, withoutNATS(from)); err != nil {
 		return cfg, err
 	}
 	var wrong complaints
@@ -34,18 +35,31 @@ func ReadRelay(ctx context.Context, from envconfig.Lookuper) (cfg RelayConfig, e
 	return cfg, wrong.err()
 }
 
-// Relay moves the outbox to JetStream until ctx ends.
+// withoutNATS lets a relay whose sink is a webhook do without the address of
+// NATS. What is wrong with its file is said later.
+func withoutNATS(from envconfig.Lookuper) envconfig.Lookuper {
+	file, _ := from.Lookup("RELAY_SEQUIN_FILE")
+	if needed, err := (relay.Config{File: file}).NeedsNATS(); needed || err != nil {
+		return from
+	}
+	return envconfig.MultiLookuper(from, envconfig.MapLookuper(map[string]string{"NATS_URL": ""}))
+}
+
+// Relay moves the outbox to JetStream, or to the webhook of the file, until ctx
+// ends.
 func Relay(ctx context.Context, cfg RelayConfig, log zerolog.Logger) error {
 	page, shutdown, err := telemetry.Meters()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
-	nc, _, err := connect(cfg.NATS, "relay", log)
+	nc, err := connectRelay(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
+	if nc != nil {
+		defer nc.Close()
+	}
 	r, err := relay.New(cfg.Relay, nc, log)
 	if err != nil {
 		return err
@@ -55,4 +69,13 @@ func Relay(ctx context.Context, cfg RelayConfig, log zerolog.Logger) error {
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return r.Run(ctx) })
 	return g.Wait()
+}
+
+// connectRelay gives nil where the sink is a webhook.
+func connectRelay(cfg RelayConfig, log zerolog.Logger) (*nats.Conn, error) {
+	if needed, err := cfg.Relay.NeedsNATS(); err != nil || !needed {
+		return nil, err
+	}
+	nc, _, err := connect(cfg.NATS, "relay", log)
+	return nc, err
 }

@@ -12,6 +12,7 @@ const (
 	SchemaInvalid Reason = "schema_invalid" // against the schema of its type, or of the record
 	Unstorable    Reason = "unstorable"     // NUL, integers beyond 2^53, years outside 1 to 9999
 	PersonalData  Reason = "personal_data"  // free text that looks like personal data
+	Undeliverable Reason = "undeliverable"  // an endpoint took it in none of the attempts it is given
 )
 
 // Defect is what is wrong with a message, and where. It never holds a value.

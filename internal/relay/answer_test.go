@@ -127,18 +127,24 @@ func TestPlan(t *testing.T) {
 		"a code function that we have not": {"outbox-subject", "my-subject", `none named "my-subject"`},
 		"a paused sink":                    {"message_grouping: false", "message_grouping: false\n    status: paused", "status: paused is not supported yet"},
 		"a disabled sink":                  {"message_grouping: false", "message_grouping: false\n    status: disabled", "sinks: the file has 0 that are not disabled"},
-		"updates":                          {"actions: [insert]", "actions: [insert, update]", "actions: anything but [insert] is not supported yet"},
-		"no routing":                       {"routing: outbox-subject", "routing: none", "routing: a sink without a routing function is not supported yet"},
-		"grouping":                         {"message_grouping: false", "message_grouping: true", "message_grouping: anything but false is not supported yet"},
+		"updates":                          {"actions: [insert]", "actions: [insert, update]", ""},
+		"no routing":                       {"routing: outbox-subject", "routing: none", ""},
+		"C37 grouping":                     {"message_grouping: false", "message_grouping: true", ""},
+		"a filter":                         {"routing: outbox-subject", "routing: outbox-subject\n    filter: only", "filter: a filter is not supported yet"},
+		"a backfill at once":               {"message_grouping: false", "message_grouping: false\n    initial_backfill: true", "initial_backfill: a backfill by itself"},
+		"a destination of another kind":    {"type: nats\n", "type: kafka\n", "destination.type: kafka is not supported yet"},
 		"microseconds":                     {"message_grouping: false", "message_grouping: false\n    timestamp_format: unix_microsecond", "timestamp_format: unix_microsecond is not supported yet"},
-		"giving up":                        {"message_grouping: false", "message_grouping: false\n    max_retry_count: 3", "max_retry_count: giving up is not supported yet"},
+		"giving up":                        {"message_grouping: false", "message_grouping: false\n    max_retry_count: 3", "max_retry_count: giving up on NATS is not supported yet"},
 		"a function for another sink":      {"sink_type: nats", "sink_type: webhook", `function "outbox-subject": sink_type: must be nats`},
 		"a slot to be made":                {"name: runtime_outbox_slot", "name: runtime_outbox_slot\n      create_if_not_exists: true", "create_if_not_exists is not supported yet"},
-		"a transform":                      {"routing: outbox-subject", "routing: outbox-subject\n    transform: pick", "transform: a transform is not supported yet"},
+		"C19 a transform":                  {"routing: outbox-subject", "routing: outbox-subject\n    transform: pick", ""},
+		"C19 a transform that is code":     {"routing: outbox-subject", "routing: outbox-subject\n    transform: code", "runs no code of functions"},
+		"C19 a path from nowhere":          {"routing: outbox-subject", "routing: outbox-subject\n    transform: lost", `function "lost": path: must begin with`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text := strings.Replace(string(sequin.NATS), "functions:\n", "functions:\n  - {name: pick, type: path, path: record.payload}\n", 1)
+			text := strings.Replace(string(sequin.NATS), "functions:\n", "functions:\n  - {name: pick, type: path, path: record.payload}\n  - {name: lost, type: path, path: payload}\n"+
+				"  - {name: code, type: transform, code: x}\n  - {name: only, type: filter, code: x}\n", 1)
 			f, err := manifest.Read([]byte(strings.ReplaceAll(text, c.from, c.to)), nil)
 			if c.from == "" {
 				f, err = manifest.Read(sequin.NATS, nil)

@@ -22,11 +22,11 @@ func (s *session) confirm(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.window.progress:
+		case <-s.keep.advanced():
 		case <-s.asked:
 		case <-regular.C:
 		}
-		lsn := s.window.position()
+		lsn := s.keep.position()
 		if lsn > last {
 			s.promise(ctx, lsn)
 			crash.Point("relay_after_puback_before_confirm")

@@ -37,15 +37,8 @@ func openFeed(ctx context.Context, url string, p *plan, largest int, stallFor ti
 		return nil, fmt.Errorf("database address: %w", err)
 	}
 	cfg.RuntimeParams["replication"] = "database"
-	cfg.RuntimeParams["application_name"] = "event-runtime relay"
-	// What values look like depends on these, wherever the role or the database
-	// has others.
-	cfg.RuntimeParams["client_encoding"] = "UTF8"
-	cfg.RuntimeParams["timezone"] = "UTC"
-	cfg.RuntimeParams["datestyle"] = "ISO, MDY"
-	cfg.RuntimeParams["intervalstyle"] = "postgres"
-	cfg.RuntimeParams["bytea_output"] = "hex"
-	cfg.RuntimeParams["extra_float_digits"] = "1"
+	cfg.RuntimeParams["application_name"] = relayName
+	alike(cfg.RuntimeParams)
 	// A checkpoint that takes the slot's log away waits for the process that streams
 	// to end, and that one waits until we have taken its farewell. From a relay that
 	// is stopped it would wait for ever, and the log would grow without a bound.
@@ -69,6 +62,20 @@ func openFeed(ctx context.Context, url string, p *plan, largest int, stallFor ti
 		return nil, fmt.Errorf("start replication from slot %s: %w", p.slot, err)
 	}
 	return f, nil
+}
+
+// relayName is what Postgres knows the holder of the slot by.
+const relayName = "event-runtime relay"
+
+// alike sets what the look of values depends on, wherever the role or the
+// database has others.
+func alike(params map[string]string) {
+	params["client_encoding"] = "UTF8"
+	params["timezone"] = "UTC"
+	params["datestyle"] = "ISO, MDY"
+	params["intervalstyle"] = "postgres"
+	params["bytea_output"] = "hex"
+	params["extra_float_digits"] = "1"
 }
 
 func (f *feed) start(p *plan) error {

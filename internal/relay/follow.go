@@ -23,13 +23,17 @@ type follower struct {
 	tx      message.Transaction
 	open    bool   // between Begin and Commit
 	idx     uint64 // of the next change of the transaction
-	body    []byte
+	body    []byte // the whole message
+	picked  []byte // what the transform leaves of it
 	to      route.Routed
+
+	backfills backfills
 }
 
 // follow reads until ctx ends, or the stream does.
 func (s *session) follow(ctx context.Context) error {
 	f := &follower{session: s, tables: newTables(s.plan, s.side), publisher: s.publisher()}
+	defer f.backfills.close(ctx)
 	s.feed.frames.before = f.beforeRead(ctx)
 	defer context.AfterFunc(ctx, func() { _ = s.feed.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	for {
@@ -73,7 +77,7 @@ func (f *follower) data(ctx context.Context, body []byte) error {
 	case len(body) == 18 && body[0] == 'k':
 		// Everything committed before this position has been sent to us.
 		if !f.open {
-			f.window.mark(binary.BigEndian.Uint64(body[1:]))
+			f.keep.mark(binary.BigEndian.Uint64(body[1:]))
 		}
 		if body[17] == 1 {
 			wake(f.asked)
@@ -96,18 +100,29 @@ func (f *follower) change(ctx context.Context, text []byte) error {
 		f.tx, f.open, f.idx = message.Transaction{LSN: m.LSN, Time: m.Time}, true, 0
 	case pgoutput.Commit:
 		f.open, f.idx = false, 0
-		f.window.mark(m.End)
+		f.keep.mark(m.End)
 	case pgoutput.Relation:
 		return f.tables.learn(ctx, &m.Table)
 	case pgoutput.Insert:
 		f.idx++
-		return f.insert(ctx, f.idx-1)
-	case pgoutput.Update, pgoutput.Delete, pgoutput.Truncate:
+		return f.row(ctx, &message.Change{Action: message.Insert, Idx: f.idx - 1, Record: m.New})
+	case pgoutput.Update:
+		f.idx++
+		c := &message.Change{Action: message.Update, Idx: f.idx - 1, Record: m.New}
+		if len(m.Old) > 0 && !m.OldIsKey {
+			c.Before = m.Old
+		}
+		return f.row(ctx, c)
+	case pgoutput.Delete:
+		f.idx++
+		return f.row(ctx, &message.Change{Action: message.Delete, Idx: f.idx - 1, Record: m.Old})
+	case pgoutput.Truncate:
 		f.idx++
 	case pgoutput.Logical:
 		if f.open && m.Transactional {
 			f.idx++
 			f.annotate()
+			return f.backfill(ctx)
 		}
 	}
 	return nil
@@ -122,21 +137,39 @@ func (f *follower) annotate() {
 	}
 }
 
-func (f *follower) insert(ctx context.Context, idx uint64) error {
-	m := &f.decoded
-	t, err := f.tables.find(m.RelationID)
-	if err != nil || t == nil {
+// row emits what happened to a row, where the sink wants it.
+func (f *follower) row(ctx context.Context, c *message.Change) error {
+	t, err := f.tables.find(f.decoded.RelationID)
+	if err != nil || t == nil || !f.plan.takes(c.Action) {
 		return err
 	}
-	if len(m.New) != t.columns {
-		return fmt.Errorf("a row of %d columns in table %s, which has %d", len(m.New), t.name, t.columns)
+	if len(c.Record) != t.columns || c.Before != nil && len(c.Before) != t.columns {
+		return fmt.Errorf("a row of %d columns in table %s, which has %d", len(c.Record), t.name, t.columns)
 	}
-	f.body = t.body.AppendInsert(f.body[:0], &f.tx, idx, m.New)
-	t.route(&f.to, route.Row{Values: m.New, LSN: f.tx.LSN, Idx: idx})
-	out := outgoing{subject: f.to.Subject, msgID: f.to.MsgID, trace: f.to.Traceparent, body: f.body}
-	if why, never := f.unpublishable(&out, m.New); never {
+	f.backfills.saw(t, c.Record)
+	return f.emit(ctx, t, &f.tx, c)
+}
+
+// emit writes the message of a change and hands it over, or parks it.
+func (f *follower) emit(ctx context.Context, t *table, tx *message.Transaction, c *message.Change) error {
+	f.body = t.body.Append(f.body[:0], tx, c)
+	row := route.Row{Values: c.Record, Action: c.Action, LSN: tx.LSN, Idx: c.Idx}
+	if c.Action == message.Read {
+		row.Key = t.body.AppendKey(nil, tx, c)
+	}
+	t.route(&f.to, row)
+	whole := outgoing{subject: f.to.Subject, msgID: f.to.MsgID, trace: f.to.Traceparent, body: f.body}
+	out := whole
+	if f.plan.transform != nil {
+		f.picked = f.plan.transform.Append(f.picked[:0], f.body)
+		out.body = f.picked
+	}
+	if why, never := f.unpublishable(&out, c); never {
 		f.body = nil // it may have become very large
-		return f.park(ctx, &out, why)
+		return f.park(ctx, &whole, why)
+	}
+	if f.backlog != nil {
+		return f.post(ctx, t, row, &whole, &out)
 	}
 	return f.publish(ctx, &out)
 }

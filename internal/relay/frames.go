@@ -17,6 +17,7 @@ type frames struct {
 	buf     []byte
 	r, w    int    // what is between them is read and not taken
 	held    []byte // of a frame that was too large
+	cut     bool   // the last message was such a frame: parts of it are missing
 
 	// before is called before each read: short is whether the one before gave little.
 	before func(short bool) error
@@ -33,13 +34,14 @@ func (f *frames) next() (kind byte, body []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	kind = head[0]
+	kind, f.cut = head[0], false
 	length := int(binary.BigEndian.Uint32(head[1:])) - 4
 	switch {
 	case length < 0:
 		return 0, nil, fmt.Errorf("a message of %d bytes", length)
 	case length > f.largest && kind == 'd':
 		f.r += 5
+		f.cut = true
 		body, err = f.reduce(length)
 		return kind, body, err
 	case length > f.largest:

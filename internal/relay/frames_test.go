@@ -89,9 +89,13 @@ func TestReduce(t *testing.T) {
 			xlog + "I\x00\x00\x00\x07N\x00\x04t" + size(4) + "acment" + size(huge), "t" + size(2) + "ok",
 			xlog + "I\x00\x00\x00\x07N\x00\x04t" + size(4) + "acmenut" + size(2) + "ok",
 		},
-		"an update is only counted": {xlog + "U\x00\x00\x00\x07N\x00\x01t" + size(huge), "", xlog + "U\x00\x00\x00\x00N\x00\x00"},
-		"so is a delete":            {xlog + "D\x00\x00\x00\x07O\x00\x01t" + size(huge), "", xlog + "D\x00\x00\x00\x00K\x00\x00"},
-		"a logical message is none": {xlog + "M\x0187654321name\x00" + size(huge), "", xlog + "M\x0187654321\x00\x00\x00\x00\x00"},
+		"of an updated row too, and of the row before": {
+			xlog + "U\x00\x00\x00\x07O\x00\x02t" + size(1) + "at" + size(huge), "N\x00\x02t" + size(1) + "bu",
+			xlog + "U\x00\x00\x00\x07O\x00\x02t" + size(1) + "auN\x00\x02t" + size(1) + "bu",
+		},
+		"of an update without a row before": {xlog + "U\x00\x00\x00\x07N\x00\x01t" + size(huge), "", xlog + "U\x00\x00\x00\x07N\x00\x01u"},
+		"of a deleted row too":              {xlog + "D\x00\x00\x00\x07O\x00\x01t" + size(huge), "", xlog + "D\x00\x00\x00\x07O\x00\x01u"},
+		"a logical message is none":         {xlog + "M\x0187654321name\x00" + size(huge), "", xlog + "M\x0187654321\x00\x00\x00\x00\x00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +103,9 @@ func TestReduce(t *testing.T) {
 				strings.NewReader("d"+size(4+len(c.head)+huge+len(c.tail))+c.head), &gigabyte{huge}, strings.NewReader(c.tail), strings.NewReader(frame('d', "next")))
 			f := newFrames(&script{in: whole, piece: func() int { return 1 << 30 }}, 4<<20)
 			_, got, err := f.next()
+			if !f.cut {
+				t.Error("got a message that counts as whole")
+			}
 			if err != nil || string(got) != c.want {
 				t.Fatalf("got %q, %v, want %q", got, err, c.want)
 			}
@@ -106,7 +113,7 @@ func TestReduce(t *testing.T) {
 			if err := pgoutput.Decode(got[xlogHead:], &m); err != nil {
 				t.Errorf("what is left cannot be read: %v", err)
 			}
-			if _, next, err := f.next(); err != nil || string(next) != "next" {
+			if _, next, err := f.next(); err != nil || string(next) != "next" || f.cut {
 				t.Errorf("got %q, %v behind it, want the next message", next, err)
 			}
 			if len(f.buf) > 2*bufferSize {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/finnest/event-runtime/internal/crash"
+	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
 )
 
@@ -76,7 +77,7 @@ func (g *gatherer) send(n int) error {
 
 // add takes the message in hand into its stream's group.
 func (g *gatherer) add(seq uint64) {
-	stream := streamOf(string(g.out.subject))
+	stream := transport.StreamOf(string(g.out.subject))
 	one := g.open[stream]
 	if one == nil {
 		one = &openGroup{group: group{stream: stream}, number: g.groups.name()}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/finnest/event-runtime/internal/testenv"
+	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
 )
 
@@ -27,6 +28,8 @@ type captured struct {
 }
 
 const (
+	backfillStep = "backfill of what is left"
+
 	longStep = "five thousand rows in one transaction"
 	longRows = 5000
 )
@@ -142,11 +145,14 @@ func captureRig(t *testing.T) *rig {
 
 // overhear is told every message as it is published, before a stream changes its
 // subject or drops it.
-func (r *rig) overhear() <-chan *nats.Msg {
+func (r *rig) overhear(subjects ...string) <-chan *nats.Msg {
 	r.t.Helper()
 	nc := r.nats.Conn()
 	wire := make(chan *nats.Msg, 2*longRows)
-	for _, subject := range []string{"events.>", "interactions.>"} {
+	if len(subjects) == 0 {
+		subjects = []string{"events.>", "interactions.>"}
+	}
+	for _, subject := range subjects {
 		if _, err := nc.ChanSubscribe(subject, wire); err != nil {
 			r.t.Fatal(err)
 		}
@@ -176,7 +182,7 @@ func compareStep(t *testing.T, step string, got []*nats.Msg, want []captured) {
 		t.Errorf("step %q: got %d different messages among %d", step, len(byKey), len(got))
 	}
 	for _, w := range want {
-		body := bytes.ReplaceAll(w.Body, []byte("0123456789 twenty thousand times"), bytes.Repeat([]byte("0123456789"), 20000))
+		body := longAgain(w.Body)
 		id := key(read[map[string]any](t, body))
 		m := byKey[id]
 		if m == nil {
@@ -189,12 +195,34 @@ func compareStep(t *testing.T, step string, got []*nats.Msg, want []captured) {
 		if got, want := headerLines(m.Header), wantLines(w.Header); !slices.Equal(got, want) {
 			t.Errorf("step %q: got header %q, want %q", step, got, want)
 		}
-		if got, want := len(m.Data), lengthOf(spelled(t, m.Data)); got != want {
-			t.Errorf("step %q: got a body of %d bytes, want %d: it has spaces, or a key twice", step, got, want)
-		}
-		if got, want := compared(t, m.Data), compared(t, body); !reflect.DeepEqual(got, want) {
-			t.Errorf("step %q:\n got %v\nwant %v", step, got, want)
-		}
+		compareBodies(t, step, m.Data, body)
+	}
+}
+
+func compareBodies(t *testing.T, step string, got, want []byte) {
+	t.Helper()
+	if got, want := len(got), lengthOf(spelled(t, got)); got != want {
+		t.Errorf("step %q: got a body of %d bytes, want %d: it has spaces, or a key twice", step, got, want)
+	}
+	if got, want := compared(t, got), compared(t, want); !reflect.DeepEqual(got, want) {
+		t.Errorf("step %q:\n got %v\nwant %v", step, got, want)
+	}
+}
+
+// longAgain puts the 200 KB back that the captures leave out.
+func longAgain(body []byte) []byte {
+	return bytes.ReplaceAll(body, []byte("0123456789 twenty thousand times"), bytes.Repeat([]byte("0123456789"), 20000))
+}
+
+// checkConsumer holds the ids to their rule.
+func checkConsumer(t *testing.T, body map[string]any, sink string) {
+	t.Helper()
+	md := meta(body)
+	if got, want := md["consumer"].(map[string]any)["id"], idOf("sink", sink); got != want {
+		t.Errorf("got consumer.id %v, want %v", got, want)
+	}
+	if got, want := md["database"].(map[string]any)["id"], idOf("database", md["database_name"].(string)); got != want {
+		t.Errorf("got database.id %v, want %v", got, want)
 	}
 }
 
@@ -290,16 +318,11 @@ func checkRules(t *testing.T, m *nats.Msg, body map[string]any) {
 	if err != nil || time.Since(at).Abs() > time.Hour {
 		t.Errorf("got commit_timestamp %v: %v", md["commit_timestamp"], err)
 	}
-	if got, want := md["consumer"].(map[string]any)["id"], idOf("sink", "outbox-nats"); got != want {
-		t.Errorf("got consumer.id %v, want %v", got, want)
-	}
-	if got, want := md["database"].(map[string]any)["id"], idOf("database", "runtime"); got != want {
-		t.Errorf("got database.id %v, want %v", got, want)
-	}
+	checkConsumer(t, body, "outbox-nats")
 	if got, want := m.Header.Get(headerMsgID), body["record"].(map[string]any)["event_id"]; got != want {
 		t.Errorf("got %s %v, want %v", headerMsgID, got, want)
 	}
-	if got, want := m.Header.Get(headerStream), streamOf(m.Subject); got != want {
+	if got, want := m.Header.Get(headerStream), transport.StreamOf(m.Subject); got != want {
 		t.Errorf("got %s %v, want %v", headerStream, got, want)
 	}
 }

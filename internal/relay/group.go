@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"sync"
 	"time"
+
+	"github.com/finnest/event-runtime/internal/transport"
 )
 
 // A group is what one atomic batch of JetStream carries: the server stores all of
@@ -48,7 +50,7 @@ func newGroups(cfg Config) *groups {
 func (g *groups) wanted(subject []byte) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.most > 1 && g.on[streamOf(string(subject))]
+	return g.most > 1 && g.on[transport.StreamOf(string(subject))]
 }
 
 func (g *groups) size() int {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/finnest/event-runtime/internal/transport"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 )
 
@@ -18,6 +19,7 @@ const (
 	roleEnv     = "RELAY_TEST_ROLE"
 	databaseEnv = "RELAY_TEST_DATABASE"
 	natsEnv     = "RELAY_TEST_NATS"
+	fileEnv     = "RELAY_TEST_FILE"
 )
 
 func TestMain(m *testing.M) {
@@ -32,12 +34,17 @@ func TestMain(m *testing.M) {
 func beRelay() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	nc, _, err := transport.Connect(transport.Config{URL: os.Getenv(natsEnv)}, "relay")
-	if err != nil {
-		return err
+	cfg := testConfig(os.Getenv(databaseEnv))
+	cfg.File = os.Getenv(fileEnv)
+	var nc *nats.Conn
+	if url := os.Getenv(natsEnv); url != "" {
+		var err error
+		if nc, _, err = transport.Connect(transport.Config{URL: url}, "relay"); err != nil {
+			return err
+		}
+		defer nc.Close()
 	}
-	defer nc.Close()
-	r, err := New(testConfig(os.Getenv(databaseEnv)), nc, zerolog.New(os.Stdout))
+	r, err := New(cfg, nc, zerolog.New(os.Stdout))
 	if err != nil {
 		return err
 	}

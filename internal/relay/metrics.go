@@ -14,6 +14,7 @@ import (
 type counts struct {
 	stored, duplicate, failed, parked atomic.Int64
 	groups                            atomic.Int64
+	read                              atomic.Int64 // by backfills
 
 	confirmed atomic.Uint64 // log position
 	lag       atomic.Int64  // bytes of log that Postgres keeps for the slot
@@ -27,6 +28,7 @@ type Stats struct {
 	Failed    int64  // answers that mean: again
 	Parked    int64  // messages that nobody will ever take
 	Groups    int64  // atomic batches that a stream has taken
+	Read      int64  // rows that backfills have found
 	Confirmed uint64 // position of the slot
 	LagBytes  int64  // log between there and now
 	Recreated int64  // slots made in place of lost ones
@@ -36,7 +38,7 @@ type Stats struct {
 func (r *Relay) Stats() Stats {
 	c := &r.counts
 	return Stats{
-		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(), Groups: c.groups.Load(),
+		Stored: c.stored.Load(), Duplicate: c.duplicate.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(), Groups: c.groups.Load(), Read: c.read.Load(),
 		Confirmed: c.confirmed.Load(), LagBytes: c.lag.Load(), Recreated: c.recreated.Load(),
 	}
 }
@@ -49,6 +51,7 @@ func (c *counts) export() (stop func(), err error) {
 	lag, e2 := m.Int64ObservableGauge("event_runtime_slot_lag_bytes", metric.WithUnit("By"), metric.WithDescription("Log that the slot has yet to confirm."))
 	groups, e4 := m.Int64ObservableCounter("event_runtime_relay_groups_total", metric.WithDescription("Atomic batches that a stream has taken."))
 	recreated, e5 := m.Int64ObservableCounter("event_runtime_slot_recreated_total", metric.WithDescription("Slots that the relay made in place of lost ones."))
+	read, e6 := m.Int64ObservableCounter("event_runtime_relay_backfilled_total", metric.WithDescription("Rows that backfills have handed over."))
 	registration, e3 := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for result, n := range map[string]*atomic.Int64{"stored": &c.stored, "duplicate": &c.duplicate, "failed": &c.failed, "parked": &c.parked} {
 			o.ObserveInt64(published, n.Load(), metric.WithAttributes(attribute.String("result", result)))
@@ -57,9 +60,10 @@ func (c *counts) export() (stop func(), err error) {
 		o.ObserveInt64(lag, c.lag.Load())
 		o.ObserveInt64(groups, c.groups.Load())
 		o.ObserveInt64(recreated, c.recreated.Load())
+		o.ObserveInt64(read, c.read.Load())
 		return nil
-	}, published, confirmed, lag, groups, recreated)
-	if err := errors.Join(e0, e1, e2, e3, e4, e5); err != nil {
+	}, published, confirmed, lag, groups, recreated, read)
+	if err := errors.Join(e0, e1, e2, e3, e4, e5, e6); err != nil {
 		return nil, err
 	}
 	return func() { _ = registration.Unregister() }, nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/quarantine"
-	"github.com/finnest/event-runtime/internal/relay/pgoutput"
+	"github.com/finnest/event-runtime/internal/relay/message"
 	"github.com/finnest/event-runtime/internal/relay/route"
 	"github.com/jackc/pgx/v5"
 )
@@ -22,16 +22,19 @@ const parkedBy = quarantine.Unpublished
 
 // unpublishable says why a message can never be published, as far as can be told
 // before it is tried.
-func (s *session) unpublishable(out *outgoing, row []pgoutput.Value) (why reason, never bool) {
-	for _, v := range row {
-		if v.Kind == pgoutput.Unchanged { // left out while it was read: no insert comes with one
-			return reason{event.TooLarge, fmt.Sprintf("a row of more than %d bytes", s.feed.frames.largest)}, true
-		}
+func (s *session) unpublishable(out *outgoing, c *message.Change) (why reason, never bool) {
+	if c.Action != message.Read && s.feed.frames.cut { // parts of the row were left out while it was read
+		return reason{event.TooLarge, fmt.Sprintf("a row of more than %d bytes", s.feed.frames.largest)}, true
+	}
+	if s.backlog != nil {
+		return reason{event.TooLarge, fmt.Sprintf("a message of %d bytes, an endpoint gets %d at most", len(out.body), largestPosted)}, len(out.body) > largestPosted
 	}
 	most, size := s.nc.MaxPayload(), int64(headerSize(out)+len(out.body))
 	switch {
 	case len(out.subject) > longestSubject:
 		return reason{event.SchemaInvalid, fmt.Sprintf("a subject of %d bytes", len(out.subject))}, true
+	case !publishable(out.subject):
+		return reason{event.SchemaInvalid, "a subject that NATS refuses"}, true
 	case most > 0 && size > most: // 0: never connected yet
 		return reason{event.TooLarge, fmt.Sprintf("a message of %d bytes, the server's max_payload is %d", size, most)}, true
 	case out.size() > s.cfg.WindowBytes:
@@ -39,6 +42,23 @@ func (s *session) unpublishable(out *outgoing, row []pgoutput.Value) (why reason
 	default:
 		return reason{}, false
 	}
+}
+
+// publishable reports a subject that a message can have: no empty token, no
+// wildcard, no space.
+func publishable(subject []byte) bool {
+	token := 0
+	for _, c := range subject {
+		switch {
+		case c == '.' && token == 0, c <= ' ', c == '*', c == '>', c == 0x7f:
+			return false
+		case c == '.':
+			token = 0
+		default:
+			token++
+		}
+	}
+	return token > 0
 }
 
 type reason struct {
@@ -60,12 +80,15 @@ func (s *session) parkRefused(ctx context.Context, seq uint64, out *outgoing) er
 // counts as done. It fails as the connection does, and the next session comes by
 // here again.
 func (s *session) park(ctx context.Context, out *outgoing, why reason) error {
-	e := entryFor(out, why)
+	return s.parkEntry(ctx, entryFor(out, why), why)
+}
+
+func (s *session) parkEntry(ctx context.Context, e quarantine.Entry, why reason) error {
 	if err := s.side.park(ctx, e); err != nil {
 		return fmt.Errorf("park a message of reason %s: %w", why.Reason, err)
 	}
 	s.counts.parked.Add(1)
-	s.log.Error().Str("event", "event.parked").Str("event_id", string(out.msgID)).Str("reason", string(why.Reason)).Str("detail", why.detail).Send()
+	s.log.Error().Str("event", "event.parked").Str("event_id", e.Key).Str("reason", string(why.Reason)).Str("detail", why.detail).Send()
 	return nil
 }
 
@@ -95,7 +118,10 @@ func entryFor(out *outgoing, why reason) quarantine.Entry {
 			EventID    string  `json:"event_id"`
 		} `json:"record"`
 	}
-	if json.Unmarshal(out.body, &body) != nil {
+	if json.Unmarshal(out.body, &body) != nil || body.Record.EventID == "" { // a transform has left nothing of it
+		if id, err := event.ParseID(string(out.msgID)); err == nil {
+			e.EventID = &id
+		}
 		return e
 	}
 	if t := body.Record.TenantID; t != nil {

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/nats-io/nats.go"
@@ -75,7 +74,11 @@ func (p *publisher) fill(out *outgoing) {
 	}
 	p.msg.Subject, p.msg.Data = subject, out.body
 	p.msg.Header[headerMsgID][0] = string(out.msgID)
-	p.msg.Header[headerStream][0] = streamOf(subject)
+	if stream := transport.StreamOf(subject); stream != "" {
+		p.msg.Header[headerStream] = append(p.msg.Header[headerStream][:0], stream)
+	} else {
+		delete(p.msg.Header, headerStream)
+	}
 	if len(out.trace) == 0 {
 		delete(p.msg.Header, headerTrace)
 		return
@@ -83,18 +86,10 @@ func (p *publisher) fill(out *outgoing) {
 	p.msg.Header[headerTrace] = append(p.msg.Header[headerTrace][:0], string(out.trace))
 }
 
-// streamOf says which stream keeps a subject.
-func streamOf(subject string) string {
-	if strings.HasPrefix(subject, "interactions.") {
-		return transport.Interactions
-	}
-	return transport.Events
-}
-
 // headerSize is what the headers of a message take on the wire.
 func headerSize(out *outgoing) int {
 	const perHeader = len(": \r\n")
-	n := len("NATS/1.0\r\n\r\n") + len(headerMsgID) + len(out.msgID) + len(headerStream) + len(streamOf(string(out.subject))) + 2*perHeader
+	n := len("NATS/1.0\r\n\r\n") + len(headerMsgID) + len(out.msgID) + len(headerStream) + len(transport.StreamOf(string(out.subject))) + 2*perHeader
 	if len(out.trace) > 0 {
 		n += len(headerTrace) + len(out.trace) + perHeader
 	}

@@ -1,10 +1,11 @@
-// Package relay moves the rows of the outbox to JetStream by change data
-// capture, and emits what Sequin would emit.
+// Package relay moves the rows of the outbox to JetStream, or to a webhook, by
+// change data capture, and emits what Sequin would emit.
 //
-// Promise: the slot is confirmed only behind messages that JetStream has stored
+// Promise: the slot is confirmed only behind messages that JetStream has stored,
 //
-//	or that are committed in quarantine, so no row is lost, whatever dies when;
-//	what is published twice has the same Nats-Msg-Id. Memory is bounded.
+//	that the endpoint has answered with 2xx, or that are committed in quarantine,
+//	so no row is lost, whatever dies when; what is published twice has the same
+//	Nats-Msg-Id. Memory is bounded.
 //
 // State:   the replication slot, which is also the mutex: one relay works, the
 //
@@ -12,7 +13,8 @@
 //
 // Failure: whatever goes wrong with Postgres starts a new session at the slot's
 //
-//	position; what NATS does not store is sent again from the window, for ever.
+//	position; what NATS does not store is sent again from the window, for ever,
+//	and what an endpoint does not take from the backlog, as often as the file says.
 package relay
 
 import (
@@ -26,6 +28,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/relay/manifest"
+	"github.com/finnest/event-runtime/internal/relay/post"
 	"github.com/finnest/event-runtime/sequin"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
@@ -60,17 +63,40 @@ type Relay struct {
 	told  int64    // the loss that was told last
 	on    cdc.Seen // as it stood when the session began
 	reach uint64   // we have said that it may be confirmed so far
+
+	answerWithin time.Duration // of an endpoint
 }
 
-// New reads the file and starts nothing.
+// New reads the file and starts nothing. A sink that is a webhook needs no
+// connection to NATS.
 func New(cfg Config, nc *nats.Conn, log zerolog.Logger) (*Relay, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
+	plan, err := cfg.plan()
+	if err != nil {
+		return nil, err
+	}
+	if plan.webhook == nil && nc == nil {
+		return nil, errors.New("relay: the sink is NATS, and there is no connection to it")
+	}
+	r := &Relay{cfg: cfg, plan: plan, nc: nc, log: log.With().Str("slot", plan.slot).Logger(), answerWithin: post.Timeout}
+	r.idleBecause("not started")
+	return r, nil
+}
+
+// NeedsNATS reports whether the sink of the file is NATS.
+func (c Config) NeedsNATS() (bool, error) {
+	plan, err := c.plan()
+	return err == nil && plan.webhook == nil, err
+}
+
+// plan reads the file.
+func (c Config) plan() (*plan, error) {
 	name, text := "the built-in sequin.yaml", sequin.NATS
-	if cfg.File != "" {
+	if c.File != "" {
 		var err error
-		if name, text, err = readFile(cfg.File); err != nil {
+		if name, text, err = readFile(c.File); err != nil {
 			return nil, err
 		}
 	}
@@ -82,9 +108,7 @@ func New(cfg Config, nc *nats.Conn, log zerolog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %s: %w", name, err)
 	}
-	r := &Relay{cfg: cfg, plan: plan, nc: nc, log: log.With().Str("slot", plan.slot).Logger()}
-	r.idleBecause("not started")
-	return r, nil
+	return plan, nil
 }
 
 // check names the variable of what cannot work.
@@ -120,10 +144,14 @@ func (r *Relay) Ready() string {
 	switch idle, refusal := r.idle.Load(), r.refusal.first(); {
 	case idle != nil:
 		return *idle
-	case !r.nc.IsConnected():
-		return "nats is not connected"
 	case r.unfit.Load() != nil:
 		return *r.unfit.Load()
+	case r.plan.webhook != nil && refusal != "":
+		return "the endpoint does not take messages: " + refusal
+	case r.plan.webhook != nil:
+		return ""
+	case !r.nc.IsConnected():
+		return "nats is not connected"
 	case refusal != "":
 		return "messages are not stored: " + refusal
 	default:

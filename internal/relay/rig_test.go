@@ -20,7 +20,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func testConfig(url string) Config {
 	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
@@ -116,10 +116,21 @@ func (r *rig) start() *running {
 
 func (r *rig) startOn(nc *nats.Conn) *running {
 	r.t.Helper()
+	return r.run(r.made(nc))
+}
+
+// made is a relay that does not run yet.
+func (r *rig) made(nc *nats.Conn) *Relay {
+	r.t.Helper()
 	relay, err := New(r.cfg, nc, zerolog.New(r.log))
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return relay
+}
+
+func (r *rig) run(relay *Relay) *running {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	run := &running{Relay: relay, t: r.t, cancel: cancel, done: make(chan error, 1)}
 	go func() { run.done <- relay.Run(ctx) }()
@@ -145,7 +156,11 @@ func (run *running) stop() {
 // child is a relay in a process of its own, to be killed.
 func (r *rig) child(env ...string) *testenv.Process {
 	r.t.Helper()
-	return testenv.Start(r.t, os.Args[0], nil, append([]string{roleEnv + "=relay", databaseEnv + "=" + r.cfg.DatabaseURL, natsEnv + "=" + r.nats.URL()}, env...))
+	env = append([]string{roleEnv + "=relay", databaseEnv + "=" + r.cfg.DatabaseURL, fileEnv + "=" + r.cfg.File}, env...)
+	if r.nats != nil {
+		env = append(env, natsEnv+"="+r.nats.URL())
+	}
+	return testenv.Start(r.t, os.Args[0], nil, env)
 }
 
 const sqlAppend = `

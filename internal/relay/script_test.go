@@ -18,7 +18,12 @@ var stepLine = regexp.MustCompile(`(?m)^-- step: (.*)$`)
 
 func readSteps(t *testing.T) []step {
 	t.Helper()
-	text := file(t, "testdata/outbox/rows.sql")
+	return scriptSteps(t, "testdata/outbox/rows.sql")
+}
+
+func scriptSteps(t *testing.T, path string) []step {
+	t.Helper()
+	text := file(t, path)
 	var all []step
 	found := stepLine.FindAllStringSubmatchIndex(text, -1)
 	for i, at := range found {

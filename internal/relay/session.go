@@ -22,6 +22,9 @@ type session struct {
 	token  string // of no other session's groups
 	groups *groups
 
+	keep    keeper   // the window, or the backlog
+	backlog *backlog // of a webhook; nil with NATS
+
 	answers     atomic.Int64     // that are a stream's decision
 	asked       chan struct{}    // the server wants to hear from us
 	reconnected chan nats.Status // PubAcks on their way were lost
@@ -40,20 +43,18 @@ func (r *Relay) session(ctx context.Context, w *window) error {
 	if err := r.settleSlot(ctx, side); err != nil {
 		return err
 	}
-	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.cfg.WindowBytes, r.cfg.StallFor) // a larger row has no room in the window either
+	feed, err := openFeed(ctx, r.cfg.DatabaseURL, r.plan, r.largest(), r.cfg.StallFor) // a larger row has no room with us either
 	if err != nil {
 		return err
 	}
 	defer feed.close()
 	w.reset(time.Now())
-	s := &session{Relay: r, side: side, feed: feed, window: w, groups: newGroups(r.cfg), asked: make(chan struct{}, 1), reconnected: r.nc.StatusChanged(nats.CONNECTED)}
-	defer r.nc.RemoveStatusListener(s.reconnected)
-	stop, err := s.listen()
+	s := &session{Relay: r, side: side, feed: feed, window: w, groups: newGroups(r.cfg), asked: make(chan struct{}, 1)}
+	detach, err := s.attach(ctx)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	s.askFirst(ctx)
+	defer detach()
 	r.idle.Store(nil)
 	r.log.Info().Str("event", "relay.connected").Str("publication", r.plan.publication).Str("sink", r.plan.sink.Name).Send()
 	return s.run(ctx)
@@ -69,8 +70,13 @@ func (s *session) run(ctx context.Context) error {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 	group.Go(func() error { return s.confirm(work) })
-	group.Go(func() error { return s.tend(work) })
-	group.Go(func() error { return s.gather(work) })
+	if s.backlog != nil {
+		group.Go(func() error { return s.serve(work) })
+		group.Go(func() error { return s.watch(work) })
+	} else {
+		group.Go(func() error { return s.tend(work) })
+		group.Go(func() error { return s.gather(work) })
+	}
 	group.Go(func() error {
 		err := s.follow(reading)
 		if ctx.Err() != nil {
@@ -86,14 +92,14 @@ func (s *session) run(ctx context.Context) error {
 	return s.leave(ctx)
 }
 
-// drain waits for the PubAcks that are on their way. Without a connection none
+// drain waits for the answers that are on their way. Without a connection none
 // is.
 func (s *session) drain(ctx context.Context) {
 	bound := time.NewTimer(s.cfg.DrainFor)
 	defer bound.Stop()
-	for s.nc.IsConnected() && s.window.outstanding() > 0 {
+	for s.reachable() && s.keep.outstanding() > 0 {
 		select {
-		case <-s.window.room:
+		case <-s.keep.vacant():
 		case <-bound.C:
 			return
 		case <-ctx.Done():
@@ -104,7 +110,7 @@ func (s *session) drain(ctx context.Context) {
 
 // leave tells the server how far we have come, and hangs up.
 func (s *session) leave(ctx context.Context) error {
-	if lsn := s.window.position(); lsn > 0 {
+	if lsn := s.keep.position(); lsn > 0 {
 		s.promise(ctx, lsn)
 		if err := s.feed.confirm(lsn, time.Now()); err != nil {
 			return err

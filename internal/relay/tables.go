@@ -6,6 +6,7 @@ import (
 
 	"github.com/finnest/event-runtime/internal/relay/message"
 	"github.com/finnest/event-runtime/internal/relay/pgoutput"
+	"github.com/finnest/event-runtime/internal/relay/post"
 	"github.com/finnest/event-runtime/internal/relay/route"
 )
 
@@ -15,6 +16,8 @@ type table struct {
 	columns int
 	body    *message.Table
 	route   route.Router
+	target  func(route.Row) *post.Target // of a webhook
+	group   []int                        // columns that make the group of a row
 }
 
 // tables are those the server has described in this session.
@@ -65,11 +68,16 @@ func (t *tables) prepare(ctx context.Context, as *pgoutput.Table) (*table, error
 		columns = append(columns, message.Column{Name: c.Name, Key: catalog.key[c.Name], Encode: message.EncoderOf(catalog.types[c.Type])})
 		names = append(names, c.Name)
 	}
-	return &table{
+	made := &table{
 		name: as.Schema + "." + as.Name, columns: len(columns),
 		body:  message.NewTable(as.Schema, as.Name, columns, t.plan.sink, t.plan.database),
-		route: t.plan.route(names),
-	}, nil
+		route: t.plan.router(as.Schema, as.Name, names),
+	}
+	if t.plan.webhook != nil {
+		made.target = t.plan.webhook.targets(names)
+		made.group = t.plan.webhook.groups(as.Schema, as.Name, columns)
+	}
+	return made, nil
 }
 
 // find gives the table of a row, or nil when its rows are not wanted.

@@ -82,14 +82,16 @@ func (s *session) elsewhere() {
 }
 
 func (s *session) look(ctx context.Context) error {
-	s.window.probe()
+	if s.backlog == nil {
+		s.window.probe()
+	}
 	bytes, doomed, err := s.side.lag(ctx)
 	if err != nil {
 		return err
 	}
 	s.counts.lag.Store(bytes)
 	before := s.looked
-	s.looked = s.window.position()
+	s.looked = s.keep.position()
 	if doomed && s.looked == before {
 		return errDoomed
 	}

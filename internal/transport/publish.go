@@ -8,12 +8,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// StreamOf says which stream keeps a subject that is published to.
+// StreamOf says which of our streams keeps a subject that is published to; "" for
+// a subject whose stream is somebody else's.
 func StreamOf(subject string) string {
-	if strings.HasPrefix(subject, "interactions.") {
+	switch {
+	case strings.HasPrefix(subject, "interactions."):
 		return Interactions
+	case strings.HasPrefix(subject, "events."):
+		return Events
+	default:
+		return ""
 	}
-	return Events
 }
 
 // messageTooLarge is an error code of nats-server.

@@ -1,5 +1,10 @@
 package manifest
 
+import (
+	"net/url"
+	"regexp"
+)
+
 // Function is an entry of functions. Its code is in a language of Sequin's.
 type Function struct {
 	Name     string
@@ -30,11 +35,34 @@ func readEndpoint(o object) Endpoint {
 	o.only("name", "url", "path", "headers", "encrypted_headers", "local", "webhook.site", "id", "account_id", "inserted_at", "updated_at")
 	e := Endpoint{Name: o.name(), Headers: map[string]string{}}
 	if o.text("local", "") != "true" && o.text("webhook.site", "") != "true" {
-		e.URL = o.required("url")
+		e.URL = o.address("url")
 	}
 	o.headers("headers", e.Headers)
 	o.headers("encrypted_headers", e.Headers)
 	return e
+}
+
+// hostForm is what Sequin takes for a host: no underscore, no IPv6.
+var hostForm = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
+
+// address reads where an endpoint is. A user and password in it are dropped, as
+// Sequin drops them.
+func (o object) address(key string) string {
+	text := o.required(key)
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https":
+		o.fault(key, "must be a URL that begins with http:// or https://")
+		return ""
+	case !hostForm.MatchString(u.Hostname()):
+		o.fault(key, "the host may hold letters, digits, . and - only")
+		return ""
+	}
+	u.User = nil
+	return u.String()
 }
 
 // headers reads a mapping, or a list of {key, value}.

@@ -72,6 +72,11 @@ func (f *File) Function(name string) (Function, bool) {
 	return find(f.Functions, func(fn Function) bool { return fn.Name == name })
 }
 
+// Endpoint finds an endpoint by its name.
+func (f *File) Endpoint(name string) (Endpoint, bool) {
+	return find(f.Endpoints, func(e Endpoint) bool { return e.Name == name })
+}
+
 func find[T any](all []T, is func(T) bool) (T, bool) {
 	for _, one := range all {
 		if is(one) {
@@ -100,7 +105,7 @@ func (f *File) checkReferences(r *reader) {
 			r.fault(at+".transform", "%q is not among functions[].name of type transform or path", s.Transform)
 		}
 		if e := s.Destination.Endpoint; s.Destination.Type == Webhook && e != "" {
-			if _, ok := find(f.Endpoints, func(have Endpoint) bool { return have.Name == e }); !ok {
+			if _, ok := f.Endpoint(e); !ok {
 				r.fault(at+".destination.http_endpoint", "%q is not among http_endpoints[].name", e)
 			}
 		}

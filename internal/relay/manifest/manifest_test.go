@@ -50,6 +50,10 @@ func TestFaults(t *testing.T) {
 		"a slot in two forms":                          {strings.Replace(small, "slot: {name: s}", "slot: {name: s}, slot_name: s", 1) + toNATS, "databases[0].slot: give slot or slot_name"},
 		"no slot":                                      {strings.Replace(small, ", slot: {name: s}", "", 1) + toNATS, "databases[0].slot.name: can't be blank"},
 		"a routing function for nothing in particular": {strings.Replace(small, "sink_type: nats, ", "", 1) + toNATS, "functions[0].sink_type: a routing function says"},
+		"an endpoint that is no address":               {strings.Replace(small, "http://localhost", "ftp://localhost", 1) + toNATS, "http_endpoints[0].url: must be a URL that begins with http://"},
+		"a host that Sequin refuses":                   {strings.Replace(small, "http://localhost", "http://my_host:80", 1) + toNATS, "http_endpoints[0].url: the host may hold"},
+		"a path without a slash":                       {small + "    destination: {type: webhook, http_endpoint: hook, http_endpoint_path: x}\n", "sinks[0].destination.http_endpoint_path: must begin with /"},
+		"a path with a space":                          {small + "    destination: {type: webhook, http_endpoint: hook, http_endpoint_path: \"/a b\"}\n", "http_endpoint_path: must begin with /"},
 		"sinks that are no list":                       {"sinks: {}", "sinks: must be a list"},
 		"a sink that is no mapping":                    {"sinks: [a]", "sinks[0]: must be a mapping"},
 		"a grouping that is no truth":                  {small + toNATS + "    message_grouping: sometimes\n", "sinks[0].message_grouping: must be true or false"},
@@ -142,6 +146,51 @@ func TestShippedFile(t *testing.T) {
 	}
 	if s.Name != "outbox-nats" || s.Routing != "outbox-subject" || s.Grouping || s.Destination.Type != NATS || !slices.Equal(s.Actions, []string{"insert"}) {
 		t.Errorf("got sink %+v", s)
+	}
+}
+
+func TestShippedBridgeFile(t *testing.T) {
+	t.Parallel()
+	f, err := Read(sequin.Bridge, []string{"BRIDGE_URL=https://user:pass@bridge.internal:8443/base", "BRIDGE_TOKEN=t0ken"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := f.Sinks[0]
+	if s.Name != "outbox-bridge" || s.Routing != "" || s.Grouping || s.BatchSize != 50 || s.MaxRetryCount != 0 || !slices.Equal(s.Actions, []string{"insert"}) {
+		t.Errorf("got sink %+v", s)
+	}
+	if want := (Destination{Type: Webhook, Endpoint: "bridge", Path: "/sequin/outbox", Batch: true}); s.Destination != want {
+		t.Errorf("got %+v, want %+v", s.Destination, want)
+	}
+	e, ok := f.Endpoint("bridge")
+	if !ok || e.URL != "https://bridge.internal:8443/base" || len(e.Headers) != 1 || e.Headers["Authorization"] != "Bearer t0ken" {
+		t.Errorf("got endpoint %+v", e)
+	}
+}
+
+// TestC37GroupedBy: which columns make the group of a row.
+func TestC37GroupedBy(t *testing.T) {
+	t.Parallel()
+	keys := []string{"id"}
+	for name, c := range map[string]struct {
+		sink string
+		want []string
+	}{
+		"by default the primary key":  {"", keys},
+		"grouping is off":             {"    message_grouping: false\n", nil},
+		"listed without columns":      {"    tables: [{name: a.t}]\n", nil},
+		"listed with columns":         {"    tables: [{name: a.t, group_column_names: [x, y]}]\n", []string{"x", "y"}},
+		"another table is listed":     {"    tables: [{name: t}]\n", keys},
+		"grouping is off and listed":  {"    message_grouping: false\n    tables: [{name: a.t}]\n", nil},
+		"grouping is on, in so words": {"    message_grouping: \"true\"\n", keys},
+	} {
+		f, err := Read([]byte(small+toNATS+c.sink), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := f.Sinks[0].GroupedBy("a", "t", keys); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
 	}
 }
 

@@ -1,6 +1,10 @@
 package manifest
 
-import "slices"
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
 
 // Kinds of destinations.
 const (
@@ -20,9 +24,11 @@ type Sink struct {
 	Routing         string
 	Enrichment      string
 	Grouping        bool
+	Groups          map[string][]string // columns by table; a table that is not in it is grouped by its primary key
 	BatchSize       int
 	TimestampFormat string
 	MaxRetryCount   int    // 0: for ever
+	InitialBackfill bool   // one is asked for
 	Annotations     []byte // a JSON object
 	Destination     Destination
 }
@@ -62,6 +68,12 @@ func readSink(o object) Sink {
 		o.fault("batch_size", "must be 1 with batch: false")
 	}
 	o.tables(&s)
+	switch v := o.fields["initial_backfill"].(type) {
+	case nil, bool, string:
+		s.InitialBackfill = o.truth("initial_backfill", false)
+	default: // a list of tables
+		s.InitialBackfill = v != nil
+	}
 	return s
 }
 
@@ -93,17 +105,38 @@ func (o object) actions() []string {
 	return all
 }
 
-// tables reads the columns that messages are grouped by. A relay that does not
-// group needs none of them.
+// tables reads the columns that messages are grouped by. A table that is listed
+// without any is not grouped.
 func (o object) tables(s *Sink) {
+	s.Groups = map[string][]string{}
 	each(o, "tables", func(t object) struct{} {
-		t.required("name")
-		if len(t.texts("group_column_names")) > 0 && !s.Grouping {
+		name, columns := t.required("name"), t.texts("group_column_names")
+		if len(columns) > 0 && !s.Grouping {
 			t.fault("group_column_names", "cannot be given with message_grouping: false")
 		}
+		if !strings.Contains(name, ".") {
+			name = "public." + name
+		}
+		s.Groups[name] = columns
 		return struct{}{}
 	})
 }
+
+// GroupedBy gives the columns whose values make the group of a table's row; keys
+// are the columns of its primary key.
+func (s Sink) GroupedBy(schema, table string, keys []string) []string {
+	if !s.Grouping {
+		return nil
+	}
+	if columns, listed := s.Groups[schema+"."+table]; listed {
+		return columns
+	}
+	return keys
+}
+
+const longestPath = 2000
+
+var pathForm = regexp.MustCompile(`^/[A-Za-z0-9\-._~!$&'()*+,;=:@%?/]*$`)
 
 func (o object) destination() Destination {
 	in := o.object("destination")
@@ -117,6 +150,9 @@ func (o object) destination() Destination {
 		in.truth("tls", false)
 	case Webhook:
 		d.Endpoint, d.Path, d.Batch = in.required("http_endpoint"), in.text("http_endpoint_path", ""), in.truth("batch", true)
+		if len(d.Path) > longestPath || d.Path != "" && !pathForm.MatchString(d.Path) {
+			in.fault("http_endpoint_path", "must begin with / and be a path of at most %d characters", longestPath)
+		}
 	}
 	return d
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/finnest/event-runtime/internal/relay/message"
 	"github.com/finnest/event-runtime/internal/relay/pgoutput"
 )
 
@@ -22,7 +21,7 @@ func outboxSubject(columns []string) Router {
 		to.Subject = appendSubject(to.Subject[:0], text(row, tenant), text(row, ecosystem), text(row, eventType))
 		to.MsgID = append(to.MsgID[:0], text(row, eventID)...)
 		if !present(row, eventID) {
-			to.MsgID = message.AppendKey(to.MsgID, row.LSN, row.Idx)
+			to.MsgID = row.appendKey(to.MsgID)
 		}
 		to.Traceparent = to.Traceparent[:0]
 		if t := text(row, trace); wellFormedTrace(t) {

@@ -14,14 +14,25 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/finnest/event-runtime/internal/relay/message"
 	"github.com/finnest/event-runtime/internal/relay/pgoutput"
 )
 
 // Row is what a function may look at.
 type Row struct {
 	Values []pgoutput.Value
+	Action message.Action
 	LSN    uint64 // of its transaction
 	Idx    uint64 // in its transaction
+	Key    []byte // the idempotency key where LSN and Idx do not make it: of a backfill
+}
+
+// appendKey appends the idempotency key.
+func (r *Row) appendKey(b []byte) []byte {
+	if r.Key != nil {
+		return append(b, r.Key...)
+	}
+	return message.AppendKey(b, r.LSN, r.Idx)
 }
 
 // Routed is where a message goes. Its slices are reused from row to row.
