@@ -50,7 +50,7 @@ const clusterName = "testenv"
 // plainConf lets everybody in, and syncs before each PubAck.
 func plainConf(n *NATSNode) string {
 	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream { store_dir: %q, max_file_store: %d, max_memory_store: %d, sync_interval: always, strict: true }\n",
-		n.Name, n.Listen(), n.StoreDir, 2<<30, 64<<20)
+		n.Name, n.Listen(), n.StoreDir, 8<<30, 64<<20)
 	if len(n.Routes) == 0 {
 		return text
 	}
