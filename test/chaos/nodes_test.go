@@ -31,17 +31,23 @@ func rounds(short, long int) int {
 	return short
 }
 
-// page asks a process for one of its pages. A process that is stopped, or does not
-// listen yet, gives status 0.
-func (r *rig) page(p *testenv.Process, path string) (status int, body string) {
+// addr waits until a process listens, and says where.
+func (r *rig) addr(p *testenv.Process) string {
 	r.t.Helper()
 	var line struct{ Addr string }
 	if err := json.Unmarshal([]byte(p.Line("http.listening")), &line); err != nil {
 		r.t.Fatal(err)
 	}
+	return line.Addr
+}
+
+// page asks a process for one of its pages. A process that is stopped, or does not
+// listen yet, gives status 0.
+func (r *rig) page(p *testenv.Process, path string) (status int, body string) {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+line.Addr+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addr(p)+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
