@@ -23,7 +23,7 @@ import (
 const patience = 30 * time.Second
 
 func testConfig(url string) Config {
-	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
+	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
 }
 
 // rig is a database with an outbox and a slot, and a JetStream server.
