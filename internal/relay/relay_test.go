@@ -19,7 +19,7 @@ func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	var got Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &got, Lookuper: envconfig.MapLookuper(map[string]string{"DATABASE_URL": "postgres://x"})})
-	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
+	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
