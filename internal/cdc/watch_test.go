@@ -3,6 +3,7 @@ package cdc
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -240,7 +241,7 @@ func TestNoMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
-	if _, _, err := Ask(t.Context(), conn, "any"); err == nil || err != ErrNoMemory {
+	if _, _, err := Ask(t.Context(), conn, "any"); !errors.Is(err, ErrNoMemory) {
 		t.Errorf("got %v, want it said", err)
 	}
 }

@@ -158,7 +158,7 @@ func TestSlotLostWhileBrokerGone(t *testing.T) {
 	r := bareRig(t, testenv.Cluster(t, testenv.Setting("max_slot_wal_keep_size", "32MB"), testenv.Setting("max_wal_size", "64MB"), testenv.Setting("min_wal_size", "32MB")))
 	r.provision()
 	r.makeSlot()
-	r.cfg.Window = 16
+	r.cfg.Window, r.cfg.StallFor = 16, 0 // it must see for itself
 	r.start()
 	r.append(3, "consent.advanced")
 	r.wantAll(3)

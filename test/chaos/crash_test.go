@@ -116,6 +116,9 @@ func crashAt(t *testing.T, p crash.Place, s scene, nth int) {
 // the last batch there is.
 func crashLast(t *testing.T, p crash.Place, s scene) {
 	r := newRig(t, s.options()...)
+	if s.slot {
+		r.prepare(s, 1) // the worker that sweeps outlives the relay
+	}
 	first := []*testenv.Process{r.relay(), r.serve()}
 	r.wave(40)
 	r.quiescent()
