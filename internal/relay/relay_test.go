@@ -19,11 +19,7 @@ func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	var got Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &got, Lookuper: envconfig.MapLookuper(map[string]string{"DATABASE_URL": "postgres://x"})})
-<<<<<<< HEAD
-	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
-=======
-	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
->>>>>>> 3e27e3acb16087262bb659b1c555d370da92354f
+	want := Config{DatabaseURL: "postgres://x", Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}

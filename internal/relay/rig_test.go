@@ -23,11 +23,7 @@ import (
 const patience = 60 * time.Second
 
 func testConfig(url string) Config {
-<<<<<<< HEAD
-	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second}
-=======
-	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
->>>>>>> 3e27e3acb16087262bb659b1c555d370da92354f
+	return Config{DatabaseURL: url, Window: 4096, WindowBytes: 2 << 20, Group: 500, AckTimeout: 10 * time.Second, DrainFor: 5 * time.Second, StallFor: time.Minute}
 }
 
 // rig is a database with an outbox and a slot, and a JetStream server.
