@@ -328,9 +328,33 @@ func (r *rig) settled() {
 	for _, stream := range []string{transport.Interactions, transport.Events} {
 		eventually(r.t, "every message of "+stream+" is settled", func() bool {
 			info := r.durable(stream)
-			return info.NumPending == 0 && info.NumAckPending == 0
+			return info.NumPending == 0 && info.NumAckPending == 0 && info.Delivered.Stream >= r.newest(stream, info.Config)
 		})
 	}
+}
+
+// newest is the last message of a stream that a consumer hears of. What is pending
+// is counted a moment after its PubAck.
+func (r *rig) newest(stream string, to jetstream.ConsumerConfig) (seq uint64) {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), stream)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, subject := range append(to.FilterSubjects, to.FilterSubject) {
+		if subject == "" {
+			continue
+		}
+		msg, err := s.GetLastMsgForSubject(r.t.Context(), subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		seq = max(seq, msg.Sequence)
+	}
+	return seq
 }
 
 // allTold waits until the DLQ knows of every row. What a slow machine did not
