@@ -159,12 +159,13 @@ func (c *Consumer) handle(ctx context.Context, hand []jetstream.Msg) (left []jet
 	decisions := make([]Decision, 0, len(hand))
 	messages := make([]jetstream.Msg, 0, len(hand))
 	known := Knowledge{Catalog: c.deps.Catalog, Tenants: c.deps.Tenants(), Report: c.deps.Reporter}
-	for i, v := range c.classifyAll(hand, known) {
-		if v.again {
-			c.nak(hand[i])
+	verdicts := c.classifyAll(hand, known)
+	for i, msg := range hand {
+		if verdicts[i].again {
+			c.nak(msg)
 			continue
 		}
-		decisions, messages = append(decisions, v.Decision), append(messages, hand[i])
+		decisions, messages = append(decisions, verdicts[i].Decision), append(messages, msg)
 	}
 	crash.Point("after_fetch")
 	if len(decisions) == 0 {
