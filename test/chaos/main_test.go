@@ -10,7 +10,7 @@ import (
 
 // sideBySide is how many rigs there are at once. They wait most of the time, so
 // there may be more of them than processors.
-const sideBySide = 4
+const sideBySide = 6
 
 func TestMain(m *testing.M) {
 	// Before the flags are read: -parallel on the command line wins.
