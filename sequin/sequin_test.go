@@ -49,7 +49,7 @@ func namesExist(t *testing.T, text []byte) {
 			schema, table, _ := strings.Cut(name, ".")
 			exists("table "+name, `select exists (select from pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3)`, d.Publication.Name, schema, table)
 			exists("SELECT on "+name, `select has_table_privilege('runtime_relay', $1, 'SELECT')`, name)
-			for _, column := range columnsOf(text) {
+			for _, column := range sequin.Columns(text) {
 				exists("column "+column, `select exists (select from information_schema.columns where table_schema = $1 and table_name = $2 and column_name = $3)`, schema, table, column)
 			}
 		}
@@ -60,27 +60,9 @@ func namesExist(t *testing.T, text []byte) {
 	exists("role", `select rolreplication and rolbypassrls and not rolsuper from pg_roles where rolname = 'runtime_relay'`)
 }
 
-// columnsOf finds what the code of the file reads: record["…"].
-func columnsOf(text []byte) []string {
-	seen := map[string]bool{}
-	var all []string
-	for rest := string(text); ; {
-		_, after, ok := strings.Cut(rest, `record["`)
-		if !ok {
-			return all
-		}
-		name, _, _ := strings.Cut(after, `"]`)
-		if !seen[name] {
-			seen[name] = true
-			all = append(all, name)
-		}
-		rest = after
-	}
-}
-
-func TestColumnsOf(t *testing.T) {
+func TestColumns(t *testing.T) {
 	t.Parallel()
-	got := strings.Join(columnsOf(sequin.NATS), " ")
+	got := strings.Join(sequin.Columns(sequin.NATS), " ")
 	if want := "tenant_id ecosystem event_type event_id traceparent"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

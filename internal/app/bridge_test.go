@@ -13,8 +13,6 @@ import (
 
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/testenv"
-	"github.com/rs/zerolog"
-	"github.com/sethvargo/go-envconfig"
 )
 
 // A worker takes Sequin's batches if it was told a token, and has no such route
@@ -32,33 +30,11 @@ func TestBatchesArePostedToAWorker(t *testing.T) { // not parallel: meters are g
 		"with a token": {"file:" + path, http.StatusOK}, "without": {"", http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := testenv.Postgres(t)
-			all := map[string]string{"DATABASE_URL": db.URL("runtime_worker"), "NATS_URL": testenv.NATS(t).URL(), "SPOOL_DIR": t.TempDir(), "HTTP_ADDR": "127.0.0.1:0",
-				"BRIDGE_TOKEN_REFS": tc.refs}
-			for _, stream := range []string{"INTERACTIONS", "EVENTS", "DLQ"} { // a test's server has room for little
-				all["NATS_STREAM_"+stream+"_MAX_BYTES"] = "67108864"
-			}
-			cfg, err := Read(t.Context(), envconfig.MapLookuper(all))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-			defer stop()
-			addr, done := make(heard, 1), make(chan error, 1)
-			go func() { done <- Serve(ctx, cfg, zerolog.New(addr)) }()
-			var at string
-			select {
-			case at = <-addr:
-			case err := <-done:
-				t.Fatal(err)
-			}
-			if got := carry(ctx, t, "http://"+at+"/sequin/outbox", token); got != tc.status {
+			at, stop := serving(t, testenv.Postgres(t), map[string]string{"BRIDGE_TOKEN_REFS": tc.refs})
+			if got := carry(t.Context(), t, at+"/sequin/outbox", token); got != tc.status {
 				t.Errorf("got %d, want %d", got, tc.status)
 			}
 			stop()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
 		})
 	}
 }
