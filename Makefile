@@ -15,7 +15,7 @@ help: ## print the targets
 deps: ## install what is missing on this machine (Postgres; needs root or sudo on Debian)
 	@.ci/deps
 
-deps-test: deps # what only tests need: Node, TypeScript, Python
+deps-test: deps # what only tests need: Node, TypeScript, Python, promtool
 	@.ci/deps-test
 
 build: ## build bin/event-runtime

@@ -292,7 +292,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "decisions/*.md", "recipes/*.md", "../*.md", "../examples/*.md"} {
+	for _, pattern := range []string{"*.md", "decisions/*.md", "recipes/*.md", "runbooks/*.md", "../*.md", "../examples/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

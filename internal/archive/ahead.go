@@ -2,7 +2,9 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,16 +45,21 @@ const (
 // Watch measures how many days are left until ctx ends. It makes none, and needs
 // no right to.
 func Watch(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, log zerolog.Logger) error {
-	ahead, err := otel.Meter("event-runtime/archive").Int64Gauge("event_runtime_partition_days_ahead", metric.WithDescription("Days after today for which all partitions exist, without a hole."))
+	var seen atomic.Pointer[int64]
+	stop, err := export(&seen)
 	if err != nil {
-		return fmt.Errorf("open metrics: %w", err)
+		return err
 	}
+	defer stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for short := 0; ; { // looks in a row: the first may come before a new leader has made days
 		left, err := Ahead(ctx, pool, now().UTC().Truncate(24*time.Hour))
-		if err == nil {
-			ahead.Record(ctx, int64(left))
+		if err != nil {
+			seen.Store(nil)
+		} else {
+			days := int64(left)
+			seen.Store(&days)
 			if short++; left >= tooFew {
 				short = 0
 			}
@@ -67,4 +74,21 @@ func Watch(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, log ze
 		case <-tick.C:
 		}
 	}
+}
+
+// export offers what the last look saw, where it saw something, until stop: what
+// a process knew that leads no more would stand beside what is true.
+func export(seen *atomic.Pointer[int64]) (stop func(), err error) {
+	meter := otel.Meter("event-runtime/archive")
+	ahead, e0 := meter.Int64ObservableGauge("event_runtime_partition_days_ahead", metric.WithDescription("Days after today for which all partitions exist, without a hole."))
+	registration, e1 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		if days := seen.Load(); days != nil {
+			o.ObserveInt64(ahead, *days)
+		}
+		return nil
+	}, ahead)
+	if err := errors.Join(e0, e1); err != nil {
+		return nil, fmt.Errorf("open metrics: %w", err)
+	}
+	return func() { _ = registration.Unregister() }, nil
 }

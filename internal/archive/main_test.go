@@ -4,9 +4,17 @@ import (
 	"testing"
 
 	"github.com/finnest/event-runtime/internal/testenv"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/sdk/metric"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+// readings shows every instrument of this process.
+var readings = metric.NewManualReader()
+
+func TestMain(m *testing.M) {
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(readings)))
+	testenv.Main(m)
+}
 
 func TestStatementsFitTheSchema(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,9 @@ func (w *Watch) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		err := w.look(ctx)
+		if err != nil {
+			w.metrics.sight.Store(nil) // what nobody sees any more is not how it is
+		}
 		if err != nil && ctx.Err() == nil && !w.failed { // once per cause: it is tried again
 			w.Log.Warn().Str("event", "slot.watch_failed").Err(err).Send()
 		}

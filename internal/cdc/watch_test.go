@@ -2,6 +2,7 @@ package cdc
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -243,5 +244,38 @@ func TestNoMemory(t *testing.T) {
 	defer func() { _ = conn.Close(t.Context()) }()
 	if _, _, err := Ask(t.Context(), conn, "any"); !errors.Is(err, ErrNoMemory) {
 		t.Errorf("got %v, want it said", err)
+	}
+}
+
+// What nobody sees any more is not how it is: a figure that stays would keep an
+// alert quiet.
+func TestWhatIsNotSeenIsNotExported(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.waitSight("the slot is seen", true)
+	r.pg.Exec(`REVOKE SELECT ON event_runtime.cdc_slots FROM runtime_worker`)
+	r.waitSight("it cannot be looked at", false)
+	r.pg.Exec(`GRANT SELECT ON event_runtime.cdc_slots TO runtime_worker`)
+	r.waitSight("the slot is seen again", true)
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	r.waitSight("nobody looks", false)
+}
+
+func (r *rig) waitSight(what string, want bool) {
+	r.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); (r.metrics.sight.Load() != nil) != want; {
+		select {
+		case <-tick.C:
+		case <-late:
+			r.t.Fatalf("never: %s", what)
+		}
 	}
 }
