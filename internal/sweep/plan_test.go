@@ -2,11 +2,14 @@ package sweep
 
 import (
 	"encoding/json"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/finnest/event-runtime/internal/event"
+	"github.com/finnest/event-runtime/internal/testenv"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -14,11 +17,11 @@ import (
 const sqlFill = `
 INSERT INTO event_runtime.outbox (tenant_id, recorded_on, event_id, ecosystem, event_type, version, occurred_at, recorded_at, payload)
 SELECT (array['acme-bank', 'globex', 'other'])[1 + n % 3], event_runtime.event_day(id), id, 'ofb', 'interaction.completed', 1, now(), event_runtime.event_time(id), '{}'
-  FROM generate_series(1, 30000) n, lateral (SELECT event_runtime.new_event_id($1::timestamptz + n * interval '100 milliseconds') AS id) i`
+  FROM generate_series(1, $2::int) n, lateral (SELECT event_runtime.new_event_id($1::timestamptz + n * make_interval(secs => $3::float8)) AS id) i`
 
 const sqlFillRows = `
 INSERT INTO event_runtime.consumer_idempotency (tenant_id, recorded_on, event_id, consumer, outcome, payload_hash)
-SELECT tenant_id, recorded_on, event_id, 'pcm-ofb', 'ineligible:test', sha256('') FROM event_runtime.outbox ORDER BY event_id LIMIT 29990`
+SELECT tenant_id, recorded_on, event_id, 'pcm-ofb', 'ineligible:test', sha256('') FROM event_runtime.outbox ORDER BY event_id LIMIT $1`
 
 // plan is what EXPLAIN says of one step and those below it.
 type plan struct {
@@ -45,14 +48,40 @@ func (p plan) walk(read *float64, whole *[]string) {
 	}
 }
 
+func explain(t *testing.T, conn *pgx.Conn, sql string, args pgx.NamedArgs) string {
+	t.Helper()
+	lines, err := conn.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) "+sql, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(lines, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, "\n")
+}
+
 // No statement reads more of a day than its page: by the key, from where the last
-// page ended.
+// page ended. SWEEP_PLAN_ROWS=20000000 looks at a larger outbox, on a disk, and
+// prints how its pages are read.
 func TestAPassReadsItsWindowAndNoMore(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	rows, every := 30_000, 100*time.Millisecond
+	var on database
+	if text := os.Getenv("SWEEP_PLAN_ROWS"); text != "" {
+		var err error
+		if rows, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("SWEEP_PLAN_ROWS: %v", err)
+		}
+		every, on = 12*time.Hour/time.Duration(rows), testenv.Cluster(t, testenv.Durable())
+	} else {
+		on = testenv.Postgres(t)
+	}
+	aMinute := float64(min(pageSize, int(time.Minute/every)/3)) // of a tenant
+	r := newRigOn(t, on)
 	noon := time.Now().UTC().Truncate(day).Add(-12 * time.Hour) // of yesterday
-	r.db.Exec(sqlFill, noon)
-	r.db.Exec(sqlFillRows)
+	r.db.Exec(sqlFill, noon, rows, every.Seconds())
+	r.db.Exec(sqlFillRows, rows-10)
 	r.db.Exec(`ANALYZE event_runtime.outbox`)
 	r.db.Exec(`ANALYZE event_runtime.consumer_idempotency`)
 	d := r.sweeper.durables[0]
@@ -80,8 +109,8 @@ func TestAPassReadsItsWindowAndNoMore(t *testing.T) {
 		sql         string
 		least, most float64
 	}{
-		// 200 events of the tenant in the minute, each looked for once in each place.
-		"one minute":       {sqlFind, 200, 3 * 201},
+		// Events of the tenant in the minute, each looked for once in each place.
+		"one minute":       {sqlFind, aMinute, 3 * (aMinute + 1)},
 		"which tenants":    {sqlTenants, 3, 3 * 4 * 5}, // a step for each of four, on each leaf
 		"rows to publish":  {sqlRows, 20, 20},
 		"what has arrived": {sqlCame, 0, 1},
@@ -99,6 +128,9 @@ func TestAPassReadsItsWindowAndNoMore(t *testing.T) {
 		explained[0].Plan.walk(&read, &whole)
 		if len(whole) > 0 || read < tc.least || read > tc.most {
 			t.Errorf("%s reads %.0f rows, want %.0f to %.0f, and %v from end to end\n%s", name, read, tc.least, tc.most, whole, text)
+		}
+		if on, ok := on.(*testenv.PostgresServer); ok {
+			t.Logf("%s, of %d rows:\n%s", name, rows, explain(t, on.Conn(testenv.Superuser), tc.sql, args))
 		}
 	}
 }
