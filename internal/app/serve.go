@@ -9,22 +9,17 @@ import (
 
 	"github.com/finnest/event-runtime/internal/adapters/ofb"
 	"github.com/finnest/event-runtime/internal/api"
-	"github.com/finnest/event-runtime/internal/archive"
 	"github.com/finnest/event-runtime/internal/bridge"
 	"github.com/finnest/event-runtime/internal/cdc"
 	"github.com/finnest/event-runtime/internal/consumer"
 	"github.com/finnest/event-runtime/internal/event"
 	"github.com/finnest/event-runtime/internal/flush"
 	"github.com/finnest/event-runtime/internal/intake"
-	"github.com/finnest/event-runtime/internal/lease"
-	"github.com/finnest/event-runtime/internal/quarantine"
 	"github.com/finnest/event-runtime/internal/submit"
-	"github.com/finnest/event-runtime/internal/sweep"
 	"github.com/finnest/event-runtime/internal/telemetry"
 	"github.com/finnest/event-runtime/internal/tenant"
 	"github.com/finnest/event-runtime/internal/transport"
 	"github.com/finnest/event-runtime/migrations"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -192,26 +187,6 @@ func (p *parts) reclassifier(openFinance consumer.Reviser) (*consumer.Reclassifi
 		Now: time.Now, Log: p.log})
 }
 
-// Reclassify looks once through all events that were set aside, for the command.
-func Reclassify(ctx context.Context, cfg Config, log zerolog.Logger) (round consumer.Round, err error) {
-	p := &parts{cfg: cfg, log: log}
-	defer p.close()
-	if p.pool, err = Pool(ctx, cfg.DatabaseURL, 2); err != nil {
-		return round, err
-	}
-	if p.tenants, err = tenant.Open(ctx, p.pool, log); err != nil {
-		return round, err
-	}
-	openFinance, err := ofb.New(cfg.OFB, p.tenants.Snapshot, time.Now, log)
-	if err != nil {
-		return round, err
-	}
-	if p.again, err = p.reclassifier(openFinance); err != nil {
-		return round, err
-	}
-	return p.again.Now(ctx)
-}
-
 // intake takes events over HTTP; nil where there is no producer's address.
 func (p *parts) intake(ctx context.Context) (_ *intake.Service, err error) {
 	if p.cfg.ProducerURL == "" {
@@ -221,159 +196,6 @@ func (p *parts) intake(ctx context.Context) (_ *intake.Service, err error) {
 		return nil, fmt.Errorf("PRODUCER_DATABASE_URL: %w", err)
 	}
 	return intake.New(p.cfg.Intake, intake.Deps{Pool: p.producer, Tenants: p.tenants.Snapshot, Now: time.Now, Log: p.log})
-}
-
-// Desk is what submits, alone, for commands that look after batches.
-func Desk(ctx context.Context, cfg Config, log zerolog.Logger) (desk *submit.Desk, done func(), err error) {
-	p := &parts{cfg: cfg, log: log}
-	if p.pool, err = Pool(ctx, cfg.DatabaseURL, 2); err != nil {
-		return nil, nil, err
-	}
-	if p.tenants, err = tenant.Open(ctx, p.pool, log); err == nil {
-		_, err = p.buildDesk()
-	}
-	if err != nil {
-		p.close()
-		return nil, nil, err
-	}
-	return p.desk, p.close, nil
-}
-
-// Splitters find the items of frozen bodies, by ecosystem.
-func Splitters() map[string]func(api string, body []byte) ([][]byte, error) {
-	return map[string]func(string, []byte) ([][]byte, error){event.OFB: ofb.Split}
-}
-
-// lead does what one process at a time must do.
-func (p *parts) lead(ctx context.Context) error {
-	job := lease.Job{Name: "leader", Owner: p.cfg.Instance, TTL: p.cfg.LeaseTTL}
-	return lease.Run(ctx, p.pool, job, func(ctx context.Context, token int64) error {
-		sweeper, err := sweep.New(p.cfg.Sweep, sweep.Deps{Pool: p.pool, JS: p.js, Publisher: p.sweeperJS, Slot: migrations.Slot, Now: time.Now, Log: p.log,
-			Actor: "runtime:" + p.cfg.Instance, Hold: func(ctx context.Context, tx pgx.Tx) error { return job.Hold(ctx, tx, token) }})
-		if err != nil {
-			return err
-		}
-		g, ctx := errgroup.WithContext(ctx)
-		if p.cfg.MaintenanceURL != "" {
-			maintenance, err := Pool(ctx, p.cfg.MaintenanceURL, 1)
-			if err != nil {
-				return err
-			}
-			defer maintenance.Close()
-			g.Go(func() error { return archive.Keep(ctx, maintenance, time.Now, p.log) })
-		}
-		g.Go(func() error { return p.announce(ctx) })
-		g.Go(func() error { return p.slot.Run(ctx) })
-		g.Go(func() error { return archive.Watch(ctx, p.pool, time.Now, p.log) })
-		g.Go(func() error { return sweeper.Run(ctx) })
-		g.Go(func() error { return p.again.Run(ctx) })
-		if every := p.cfg.Canary.Interval; every > 0 {
-			canary := &sweep.Canary{Pool: p.pool, Now: time.Now, Log: p.log, Interval: every}
-			g.Go(func() error { return canary.Run(ctx) })
-		}
-		return g.Wait()
-	})
-}
-
-// announce repeats notices of quarantine that could not be published at once.
-func (p *parts) announce(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := quarantine.Announce(ctx, p.pool, p.js); err != nil && ctx.Err() == nil {
-			p.log.Warn().Str("event", "quarantine.announce_failed").Err(err).Send()
-		}
-		sleep(ctx, 10*time.Second)
-	}
-	return nil
-}
-
-// watch compares the live streams with what we need. What is gone altogether is
-// made again: a server that lost its disk has lost nothing that the outbox has not.
-func (p *parts) watch(ctx context.Context) error {
-	for answered := time.Now(); ctx.Err() == nil; sleep(ctx, watchEvery) {
-		began := time.Now()
-		seen, err := p.look(ctx)
-		if err == nil && seen.Missing && p.cfg.NATS.Provision {
-			p.log.Warn().Str("event", "streams.provisioned").Strs("missing", seen.Drift).AnErr("error", p.provision(ctx)).Send()
-			seen, err = p.look(ctx)
-		}
-		switch {
-		case err == nil:
-			answered = began
-			p.judge(seen)
-		case time.Since(answered) >= leaderWithin && ctx.Err() == nil:
-			answered = time.Now()
-			p.elsewhere(p.nc, err)
-			p.elsewhere(p.sweeperNC, err)
-		}
-	}
-	return nil
-}
-
-const (
-	watchEvery   = 3 * time.Second
-	lookWithin   = 3 * time.Second
-	leaderWithin = 10 * time.Second // a cluster that has lost one finds another
-)
-
-// elsewhere goes to another server: one that is cut off from its cluster still
-// lets its clients talk, and would keep us for ever.
-func (p *parts) elsewhere(nc *nats.Conn, why error) {
-	if nc == nil || !nc.IsConnected() || len(nc.Servers()) < 2 {
-		return
-	}
-	from := nc.ConnectedAddr()
-	p.log.Warn().Str("event", "nats.moved").Str("from", from).AnErr("why", why).AnErr("error", nc.ForceReconnect()).Send()
-}
-
-func (p *parts) look(ctx context.Context) (transport.Sight, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
-	return transport.Look(ctx, p.js, p.cfg.NATS.Streams)
-}
-
-// judge keeps what was seen, and tells when it is something else than before.
-func (p *parts) judge(seen transport.Sight) {
-	p.streams.fill.Store(&seen.Fill)
-	why := ""
-	if len(seen.Drift) > 0 {
-		why = fmt.Sprint(seen.Drift)
-	}
-	if before := p.drift.Swap(&why); why != "" && (before == nil || *before != why) {
-		p.log.Error().Str("event", "streams.drifted").Strs("settings", seen.Drift).Send()
-	}
-}
-
-func (p *parts) checks() []api.Check {
-	checks := []api.Check{
-		{Name: "postgres", Do: func(ctx context.Context) string { return failure(p.pool.Ping(ctx)) }},
-		{Name: "nats", Do: func(context.Context) string {
-			return unconnected(p.nc)
-		}},
-		{Name: "streams", Do: func(context.Context) string {
-			if why := p.drift.Load(); why != nil {
-				return *why
-			}
-			return "not looked at yet"
-		}},
-	}
-	checks = append(checks, api.Check{Name: "slot", Do: func(context.Context) string { return p.slot.Ready() }})
-	if p.sweeperNC != nil {
-		checks = append(checks, api.Check{Name: "nats sweeper", Do: func(context.Context) string { return unconnected(p.sweeperNC) }})
-	}
-	if p.producer != nil {
-		checks = append(checks, api.Check{Name: "producer", Do: func(ctx context.Context) string { return failure(p.producer.Ping(ctx)) }})
-	}
-	for _, c := range p.consumers {
-		checks = append(checks, api.Check{Name: "consumer " + c.Name(), Do: func(context.Context) string { return c.Ready() }})
-	}
-	return checks
-}
-
-func unconnected(nc *nats.Conn) string {
-	if nc.Status() != nats.CONNECTED {
-		return "connection is " + nc.Status().String()
-	}
-	return ""
 }
 
 func (p *parts) close() {
@@ -392,11 +214,4 @@ func (p *parts) close() {
 	for _, pool := range p.standbys {
 		pool.Close()
 	}
-}
-
-func failure(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
