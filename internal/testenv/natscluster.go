@@ -47,6 +47,9 @@ type NATSCluster struct {
 // clusterName is what each of them calls their cluster.
 const clusterName = "testenv"
 
+// nowhere is an address that refuses to connect.
+const nowhere = "127.0.0.1:1"
+
 // plainConf lets everybody in, and syncs before each PubAck.
 func plainConf(n *NATSNode) string {
 	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream { store_dir: %q, max_file_store: %d, max_memory_store: %d, sync_interval: always, strict: true }\n",
@@ -58,7 +61,9 @@ func plainConf(n *NATSNode) string {
 	for i, to := range n.Routes {
 		routes[i] = fmt.Sprintf("%q", "nats://"+to)
 	}
-	return text + fmt.Sprintf("cluster { name: %q, listen: %q, no_advertise: true, routes: [%s] }\n", clusterName, n.ClusterListen(), strings.Join(routes, ", "))
+	// What they tell each other of where they are leads nowhere: a way around the
+	// proxies would make half a cut, of which no cluster recovers.
+	return text + fmt.Sprintf("cluster { name: %q, listen: %q, advertise: %q, no_advertise: true, routes: [%s] }\n", clusterName, n.ClusterListen(), nowhere, strings.Join(routes, ", "))
 }
 
 // NATSNodes starts nats-server processes that sync before each PubAck; several

@@ -102,7 +102,8 @@ func (r *rig) setSomeAside() {
 	r.until("open data is set aside", time.Minute, func() bool { return r.aside() == before+openItems })
 	worker.Signal(terminate)
 	worker.ExitedWith(0)
-	r.serveEnv = append(r.serveEnv, "RECLASSIFY_PAGE=7", "RECLASSIFY_INTERVAL=200ms")
+	// The second round: the worker may have gone before it led, and a first one looked.
+	r.serveEnv = append(r.serveEnv, "RECLASSIFY_PAGE=7", "RECLASSIFY_INTERVAL=200ms", "RECLASSIFY_AGAIN=1s")
 }
 
 func (r *rig) aside() int64 {
