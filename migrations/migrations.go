@@ -114,6 +114,11 @@ func prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 		return fmt.Errorf("postgres %d.%d is too old: event-runtime needs 15 or newer", version/10000, version%10000)
 	}
 	if super {
+		// One after the other, until the connection is closed: two grants on one
+		// database at a time would fail.
+		if _, err := conn.Exec(ctx, `select pg_advisory_lock(hashtextextended('event_runtime.migrate', 0))`); err != nil {
+			return fmt.Errorf("wait for another migration: %w", err)
+		}
 		if err := createRoles(ctx, conn); err != nil {
 			return err
 		}
